@@ -1,0 +1,7 @@
+package proxy
+
+// Frame types.
+const (
+	typeRes = "res"
+	typeErr = "err"
+)

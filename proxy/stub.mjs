@@ -1,0 +1,1 @@
+// sst-live/1 stub
