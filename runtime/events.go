@@ -1,0 +1,89 @@
+package runtime
+
+import (
+	"time"
+
+	"sst/runtime/bundle"
+)
+
+// Event is something that happened, for the terminal. It is one of the structs below.
+type Event interface{ event() }
+
+// Listening says where the fronts are. It is sent after an Update that changed them.
+type Listening struct {
+	Apis   []ApiAddress
+	Lambda string // base URL of the Invoke API
+}
+
+// ApiAddress is the URL of one Api.
+type ApiAddress struct {
+	ID  string // "web/Api"
+	URL string
+}
+
+// Invoked says that an invocation was delivered to its worker.
+type Invoked struct {
+	RequestID string
+	Function  string // cfn.Function.ID
+	Trigger   string // in words: "GET /notes", "Invoke", "cron rate(1 minute)"
+	Cold      bool   // a process was started for it
+	Time      time.Time
+}
+
+// Logged is one line of a function's output. RequestID is "" between invocations.
+type Logged struct {
+	RequestID string
+	Function  string
+	Stderr    bool
+	Line      string
+	Time      time.Time
+}
+
+// Finished says how an invocation ended.
+type Finished struct {
+	RequestID string
+	Function  string
+	Trigger   string
+	Duration  time.Duration // from the arrival at the front to the answer
+	Running   time.Duration // of that in the function; zero when it never ran
+	Status    int           // of the HTTP answer, 0 for other triggers
+	Result    []byte        // the function's answer, when it gave one
+	Error     *FunctionError
+	Time      time.Time
+}
+
+// FunctionError is the error an invocation ended with, as the function's runtime client told it.
+type FunctionError struct {
+	Type    string
+	Message string
+	Trace   []string // one frame a line, source-mapped; may be empty
+}
+
+// BuildFailed says that a function's code does not compile. Invocations answer with it until it does.
+type BuildFailed struct {
+	Function string
+	Messages []bundle.Message
+}
+
+// Rebuilt says that new code of these functions is ready; the next invocation runs it.
+type Rebuilt struct {
+	Functions []string
+	Files     []string // that changed, relative to the root
+	Duration  time.Duration
+	Warnings  []bundle.Message
+}
+
+// Changed says that files given to Watch changed.
+type Changed struct{ Files []string }
+
+// Notice is a sentence for people: a port that was taken, a fallback that was chosen.
+type Notice struct{ Text string }
+
+func (Listening) event()   {}
+func (Invoked) event()     {}
+func (Logged) event()      {}
+func (Finished) event()    {}
+func (BuildFailed) event() {}
+func (Rebuilt) event()     {}
+func (Changed) event()     {}
+func (Notice) event()      {}
