@@ -1,174 +1,184 @@
 package jsii
 
-// Catalog is the index of all types of the CDK. It is read-only and safe for concurrent use.
-type Catalog struct{}
-
-// Kind says what a type is.
-type Kind uint8
-
-// The kinds of types.
-const (
-	Class Kind = iota
-	Interface
-	Struct
-	Enum
+import (
+	"sort"
+	"strings"
+	"sync"
 )
 
-// MemberKind says what a member is.
-type MemberKind uint8
+// Catalog is the index of all types of the CDK. It is read-only and safe for concurrent use. What it gives is shared:
+// callers do not change it.
+type Catalog struct {
+	file     *file
+	byJS     map[string]int // modules
+	byPython map[string]int
 
-// The kinds of members.
-const (
-	Property MemberKind = iota
-	Method
-	EnumMember
-)
-
-// RefKind says what a TypeRef refers to.
-type RefKind uint8
-
-// The kinds of type references.
-const (
-	Void RefKind = iota
-	Any
-	String
-	Number
-	Boolean
-	Date
-	JSON
-	Named // FQN
-	List  // of Elem
-	Map   // from string to Elem
-	Union // of Union
-)
-
-// TypeRef is the type of a value: of a property, a parameter or a result.
-type TypeRef struct {
-	Kind     RefKind
-	FQN      string // of Named
-	Elem     *TypeRef
-	Union    []TypeRef
-	Optional bool // nil is a value too
+	mu      sync.Mutex
+	types   map[int]*Type
+	modules map[int]*Module
 }
 
-// Module is a namespace: aws-cdk-lib itself (""), "aws_s3", "aws_x.nested", "constructs".
+// Module is a namespace: aws-cdk-lib itself (""), "aws_s3", "aws_s3.mixins", "constructs".
 type Module struct {
-	Name string // as in Python
-	JS   string // as in assemblies: "aws-cdk-lib.aws_s3"
+	Name string // as in Python, without "aws_cdk."
+	JS   string // as in fully qualified names: "aws-cdk-lib.aws_s3"
+
+	catalog *Catalog
+	index   int
 }
 
-// Type is a class, interface, struct or enum.
-type Type struct {
-	FQN        string // "aws-cdk-lib.aws_lambda.CfnFunction.CodeProperty"
-	Module     string // "aws_lambda"
-	Name       string // "CfnFunction.CodeProperty"
-	Kind       Kind
-	Abstract   bool
-	Base       string   // FQN of the base class, "" for none
-	Interfaces []string // FQNs of the interfaces that it names itself
-	Deprecated string   // why and what instead; "" for a type in good standing
-}
-
-// Callable is a constructor.
-type Callable struct {
-	Params     []Parameter
-	Variadic   bool // the last parameter takes the rest
-	Deprecated string
-}
-
-// Parameter is one of a method or constructor.
-type Parameter struct {
-	Name string // as in Python
-	JS   string
-	Type TypeRef // Type.Optional: it may be left out
-}
-
-// Member is a property, a method or a member of an enum. Protected ones are not in the catalog.
-type Member struct {
-	Name       string // as in Python
-	JS         string
-	Kind       MemberKind
-	Static     bool
-	Const      bool // a static that never changes
-	Optional   bool
-	Settable   bool
-	Type       TypeRef // of a property
-	Params     []Parameter
-	Variadic   bool
-	Returns    *TypeRef // nil: nothing
-	Deprecated string
-}
-
-// Doc is what the documentation says of a type or member. Reading it is slower than the rest of the catalog.
-type Doc struct {
-	Summary, Remarks, Default, Example, Stability, Returns, See string
-}
+var embedded = sync.OnceValue(func() *Catalog { return newCatalog(indexFile) })
 
 // Index gives the embedded catalog.
-func Index() *Catalog { return &Catalog{} }
+func Index() *Catalog { return embedded() }
 
-// Modules lists the modules by name, nested ones too.
-func (c *Catalog) Modules() []string { return nil }
+func newCatalog(data string) *Catalog {
+	f := open(data)
+	c := &Catalog{
+		file:     f,
+		byJS:     make(map[string]int, f.moduleCount),
+		byPython: make(map[string]int, f.moduleCount),
+		types:    map[int]*Type{},
+		modules:  map[int]*Module{},
+	}
+	for i := range f.moduleCount {
+		js := f.moduleName(i)
+		c.byJS[js] = i
+		c.byPython[pythonModule(js)] = i
+	}
+	return c
+}
+
+// pythonModule gives "aws_s3" for "aws-cdk-lib.aws_s3".
+func pythonModule(js string) string {
+	assembly, rest, _ := strings.Cut(js, ".")
+	if assembly == "aws-cdk-lib" {
+		return rest
+	}
+	return js
+}
+
+// Modules lists the modules by name, nested ones too, sorted.
+func (c *Catalog) Modules() []string {
+	names := make([]string, 0, len(c.byPython))
+	for name := range c.byPython {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	return names
+}
 
 // Module gives a module by its Python name; "" is aws-cdk-lib itself.
-func (c *Catalog) Module(name string) (*Module, bool) { return nil, false }
+func (c *Catalog) Module(name string) (*Module, bool) {
+	i, ok := c.byPython[name]
+	if !ok {
+		return nil, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m, ok := c.modules[i]
+	if !ok {
+		m = &Module{Name: name, JS: c.file.moduleName(i), catalog: c, index: i}
+		c.modules[i] = m
+	}
+	return m, true
+}
 
 // Type gives a type by its fully qualified name.
-func (c *Catalog) Type(fqn string) (*Type, bool) { return nil, false }
+func (c *Catalog) Type(fqn string) (*Type, bool) {
+	i := c.typeIndex(fqn)
+	if i < 0 {
+		return nil, false
+	}
+	return c.typeAt(i), true
+}
 
-// AssignableTo says whether a value of type fqn can stand where target is wanted.
-func (c *Catalog) AssignableTo(fqn, target string) bool { return false }
+// typeIndex finds a type; the module is the longest name of one that the fully qualified name starts with.
+func (c *Catalog) typeIndex(fqn string) int {
+	for end := strings.LastIndexByte(fqn, '.'); end > 0; end = strings.LastIndexByte(fqn[:end], '.') {
+		if m, ok := c.byJS[fqn[:end]]; ok {
+			return c.file.findType(m, fqn[end+1:])
+		}
+	}
+	return -1
+}
+
+func (c *Catalog) typeAt(i int) *Type {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	t, ok := c.types[i]
+	if !ok {
+		t = c.decode(i)
+		c.types[i] = t
+	}
+	return t
+}
+
+// fqn is the name of the type with a number as the index stores it: plus one, and zero for none.
+func (c *Catalog) fqn(i int) string {
+	if i == 0 {
+		return ""
+	}
+	return c.file.moduleName(c.file.moduleOf(i-1)) + "." + c.file.typeName(i-1)
+}
+
+// AssignableTo says whether a value of type fqn can stand where target is wanted: it is that type, or one of its bases or interfaces is.
+func (c *Catalog) AssignableTo(fqn, target string) bool {
+	if fqn == target {
+		return true
+	}
+	t, ok := c.Type(fqn)
+	if !ok {
+		return false
+	}
+	if t.Base != "" && c.AssignableTo(t.Base, target) {
+		return true
+	}
+	for _, i := range t.Interfaces {
+		if c.AssignableTo(i, target) {
+			return true
+		}
+	}
+	return false
+}
 
 // Names lists the types of the module, nested ones left out, sorted.
-func (m *Module) Names() []string { return nil }
+func (m *Module) Names() []string {
+	first, end := m.catalog.file.moduleTypes(m.index)
+	var names []string
+	for i := first; i < end; i++ {
+		if name := m.catalog.file.typeName(i); !strings.Contains(name, ".") {
+			names = append(names, name)
+		}
+	}
+	return names
+}
 
-// Type gives a type by its Python name; "CfnFunction.CodeProperty" is a nested one.
-func (m *Module) Type(name string) (*Type, bool) { return nil, false }
+// Type gives a type by its Python name, which is that of JavaScript; "CfnFunction.CodeProperty" is a nested one.
+func (m *Module) Type(name string) (*Type, bool) {
+	i := m.catalog.file.findType(m.index, name)
+	if i < 0 {
+		return nil, false
+	}
+	return m.catalog.typeAt(i), true
+}
 
 // Submodules lists the modules in this one by the last part of their names, sorted.
-func (m *Module) Submodules() []string { return nil }
+func (m *Module) Submodules() []string {
+	var names []string
+	for js := range m.catalog.byJS {
+		if rest, ok := strings.CutPrefix(js, m.JS+"."); ok && !strings.Contains(rest, ".") {
+			names = append(names, rest)
+		}
+	}
+	sort.Strings(names)
+	return names
+}
 
-// Doc gives the module's description.
-func (m *Module) Doc() string { return "" }
-
-// Init gives the constructor, nil when there is none to call.
-func (t *Type) Init() *Callable { return nil }
-
-// Member gives a property, method or enum member by its Python name, inherited ones too.
-func (t *Type) Member(name string) (*Member, bool) { return nil, false }
-
-// MemberNames lists the Python names of all members, inherited ones too, sorted.
-func (t *Type) MemberNames() []string { return nil }
-
-// Nested gives a type declared inside this one.
-func (t *Type) Nested(name string) (*Type, bool) { return nil, false }
-
-// NestedNames lists the types declared inside this one, sorted.
-func (t *Type) NestedNames() []string { return nil }
-
-// Fields gives all fields of a struct, inherited ones too, sorted by Python name.
-func (t *Type) Fields() []*Member { return nil }
-
-// Field gives a field of a struct by its Python name.
-func (t *Type) Field(name string) (*Member, bool) { return nil, false }
-
-// FieldJS gives a field of a struct by its JavaScript name.
-func (t *Type) FieldJS(name string) (*Member, bool) { return nil, false }
-
-// EnumMembers lists the members of an enum in the order of its declaration.
-func (t *Type) EnumMembers() []string { return nil }
-
-// Doc gives the type's documentation.
-func (t *Type) Doc() Doc { return Doc{} }
-
-// InitDoc gives the constructor's documentation.
-func (t *Type) InitDoc() Doc { return Doc{} }
-
-// Doc gives the member's documentation.
-func (m *Member) Doc() Doc { return Doc{} }
-
-// Doc gives the parameter's description.
-func (p *Parameter) Doc() string { return "" }
-
-// DeclaredBy gives the FQN of the type that the member was declared in.
-func (m *Member) DeclaredBy() string { return "" }
+// Doc gives the module's description, Markdown.
+func (m *Module) Doc() string {
+	f := m.catalog.file
+	at := f.modules + m.index*moduleSize
+	r := stream{f.block(f.u32(at + 12)), f.u32(at + 16)}
+	return r.str()
+}
