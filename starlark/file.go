@@ -1,23 +1,21 @@
 package interp
 
 import (
+	"bytes"
+	"errors"
+	"sort"
+
 	"go.starlark.net/syntax"
 
 	"sst/starlark/diag"
 )
 
-// Chunk is a piece of a file that begins at column 0: a statement with the comments before it.
-type Chunk struct {
-	Line int    // 1-based first line
-	Text []byte // with its line ends; the chunks of a file concatenated are the file
-}
-
 // Statement is a chunk and what it parses to.
 type Statement struct {
 	Chunk
-	Offset int           // byte offset of Text in the file
-	Stmts  []syntax.Stmt // positions are those of the file; empty when Error is set
-	Error  *diag.Diagnostic
+	Offset int              // byte offset of Text in the file
+	Stmts  []syntax.Stmt    // positions are those of the file; nil when Error is set
+	Error  *diag.Diagnostic // nil when the chunk parses
 }
 
 // File is a parsed file, never nil, whatever its text.
@@ -25,11 +23,122 @@ type File struct {
 	Path       string
 	Src        []byte
 	Statements []Statement
-	Errors     diag.List
+	Errors     diag.List // of the statements, and what the dialect leaves out
 }
 
-// Split cuts src at statements that start in column 0.
-func Split(src []byte) []Chunk { return nil }
+// Parse parses src statement by statement, so that a broken one leaves the
+// rest usable. It never fails; what is wrong is in File.Errors.
+func Parse(path string, src []byte) *File {
+	chunks := Split(src)
+	f := &File{Path: path, Src: src, Statements: make([]Statement, len(chunks))}
+	offset := 0
+	for i, chunk := range chunks {
+		s := &f.Statements[i]
+		*s = ParseChunk(path, chunk)
+		s.Offset = offset
+		offset += len(chunk.Text)
+		f.collect(s)
+	}
+	return f
+}
 
-// Parse parses src statement by statement, so that a broken one leaves the rest usable.
-func Parse(path string, src []byte) *File { return &File{Path: path, Src: src} }
+// ParseChunk parses one chunk. An editor calls it for the chunks that changed
+// and hands the statements to [Assemble].
+func ParseChunk(path string, chunk Chunk) Statement {
+	s := Statement{Chunk: chunk}
+	text := chunk.Text
+	if chunk.Line == 1 {
+		text = bytes.TrimPrefix(text, []byte("\ufeff"))
+	}
+	tree, err := dialect.Parse(path, syntax.FilePortion{Content: text, FirstLine: int32(chunk.Line), FirstCol: 1}, 0)
+	if err != nil {
+		s.Error = diagnoseSyntax(path, text, chunk.Line, err)
+		return s
+	}
+	s.Stmts = tree.Stmts
+	return s
+}
+
+// Assemble makes a File of statements that were parsed one by one; together
+// they are the whole of src.
+func Assemble(path string, src []byte, statements []Statement) *File {
+	f := &File{Path: path, Src: src, Statements: statements}
+	for i := range statements {
+		f.collect(&statements[i])
+	}
+	return f
+}
+
+// collect notes what is wrong in one statement.
+func (f *File) collect(s *Statement) {
+	if s.Error != nil {
+		f.Errors = append(f.Errors, s.Error)
+		return
+	}
+	if !bytes.Contains(s.Text, []byte("while")) {
+		return
+	}
+	for _, stmt := range s.Stmts {
+		syntax.Walk(stmt, func(n syntax.Node) bool {
+			if w, ok := n.(*syntax.WhileStmt); ok {
+				f.Errors = append(f.Errors, notInStarlark("while", spanOf(f.Path, w.While, "while")))
+			}
+			return true
+		})
+	}
+}
+
+// Stmts are the statements that parsed, in order.
+func (f *File) Stmts() []syntax.Stmt {
+	var stmts []syntax.Stmt
+	for i := range f.Statements {
+		stmts = append(stmts, f.Statements[i].Stmts...)
+	}
+	return stmts
+}
+
+// tree is the whole file as the resolver and compiler want it.
+func (f *File) tree() *syntax.File {
+	return &syntax.File{Path: f.Path, Stmts: f.Stmts(), Options: dialect}
+}
+
+// StatementAt is the index in Statements of the one that holds a line, -1 when
+// the file is empty.
+func (f *File) StatementAt(line int) int {
+	return sort.Search(len(f.Statements), func(i int) bool { return f.Statements[i].Line > line }) - 1
+}
+
+// position is p with the path of the file that it is in.
+func position(path string, p syntax.Position) diag.Position {
+	return diag.Position{File: path, Line: int(p.Line), Col: int(p.Col)}
+}
+
+// spanOf is the span of text at p.
+func spanOf(path string, p syntax.Position, text string) diag.Span {
+	start := position(path, p)
+	end := start
+	end.Line, end.Col = advance(start.Line, start.Col, text)
+	return diag.Span{Start: start, End: end}
+}
+
+// nodeSpan is the span of a node of the tree.
+func nodeSpan(path string, n syntax.Node) diag.Span {
+	start, end := n.Span()
+	if t, ok := n.(*syntax.TupleExpr); ok && t.Lparen.IsValid() {
+		end.Col++ // its span leaves out the closing parenthesis
+	}
+	if l, ok := n.(*syntax.LoadStmt); ok {
+		_ = l
+		end.Col++
+	}
+	return diag.Span{Start: position(path, start), End: position(path, end)}
+}
+
+// syntaxError is the place and text of an error of the parser.
+func syntaxError(err error) (syntax.Position, string) {
+	var e syntax.Error
+	if errors.As(err, &e) {
+		return e.Pos, e.Msg
+	}
+	return syntax.Position{}, err.Error()
+}

@@ -9,83 +9,255 @@ import (
 // Outline is what a file says of itself without being run.
 type Outline struct {
 	Path        string
-	Doc         Doc // of the file
+	Partial     bool // a statement did not parse: there may be more definitions
+	Doc         Doc  // of the file
 	Loads       []Load
-	Definitions []Definition // of globals, in order
-	Calls       []Call       // outermost calls first, in order of position
+	Definitions []Definition // of globals, in order; a name may come twice
+	Calls       []Call       // of dotted names anywhere, in order of the callee
 }
 
 // Load is one load statement.
 type Load struct {
 	Module string    // as written
-	Pos    diag.Span // of the module string
+	Span   diag.Span // of the string, quotes included
 	Names  []LoadName
 }
 
 // LoadName is one name bound by a load.
 type LoadName struct {
-	Name, As       string
-	NamePos, AsPos diag.Span
+	Name, As     string
+	Span, AsSpan diag.Span // without quotes; the same when the name is kept
 }
 
-// DefinitionKind is the kind of a Definition.
+// DefinitionKind says how a global is defined.
 type DefinitionKind int
 
 const (
-	Variable DefinitionKind = iota
-	Function
-	Loaded
+	Variable DefinitionKind = iota // assigned, or bound by a top-level for
+	Function                       // def
+	Loaded                         // load
 )
 
-// Definition is a global name.
+// Definition is one definition of a global name.
 type Definition struct {
 	Name   string
 	Kind   DefinitionKind
 	Span   diag.Span // of the name
 	Range  diag.Span // of the whole statement
 	Doc    Doc
-	Params []Parameter // of a function
-	Value  syntax.Expr // of a variable assigned as a whole, else nil
-	Def    *syntax.DefStmt
+	Params []Parameter     // of a function
+	Value  syntax.Expr     // of a variable assigned alone; nil otherwise
+	Def    *syntax.DefStmt // of a function
+	Module string          // of a loaded name, as written
 }
 
 // Parameter is one parameter of a def.
 type Parameter struct {
-	Name     string
-	Span     diag.Span
-	Default  syntax.Expr // nil when there is none
-	Required bool
-	Kind     ParameterKind
-	Doc      string
+	Name    string // without stars
+	Span    diag.Span
+	Default syntax.Expr // nil when there is none
+	Kind    ParameterKind
+	Doc     string
+}
+
+// Required reports whether a call must give the parameter.
+func (p *Parameter) Required() bool {
+	return p.Default == nil && (p.Kind == Ordinary || p.Kind == KeywordOnly)
 }
 
 // ParameterKind says how a parameter takes its arguments.
 type ParameterKind int
 
 const (
-	Ordinary ParameterKind = iota
-	KeywordOnly
-	Args   // *args
-	Kwargs // **kwargs
+	Ordinary    ParameterKind = iota
+	KeywordOnly               // after a star
+	Args                      // *args
+	Kwargs                    // **kwargs
 )
 
-// Doc is a docstring taken apart.
-type Doc struct {
-	Summary string // first sentence or paragraph
-	Body    string // the rest without Args
-	Args    []ArgDoc
-}
-
-// ArgDoc is one line under "Args:".
-type ArgDoc struct{ Name, Text string }
-
-// Call is a call with a name, such as sst.Queue(web, "Jobs").
+// Call is a call of a dotted name, such as sst.Queue(web, "Jobs").
 type Call struct {
-	Callee string    // dotted, "sst.Queue"
+	Callee string    // "sst.Queue"
 	Span   diag.Span // of the callee
+	Range  diag.Span // of the call
 	Expr   *syntax.CallExpr
-	Target string // the global it is assigned to, ""
+	Target string // the global that it is assigned to, "" for none
 }
 
-// MakeOutline reads the outline off a parsed file.
-func MakeOutline(f *File) *Outline { return &Outline{Path: f.Path} }
+// Lookup is the last definition of a global, nil when there is none.
+func (o *Outline) Lookup(name string) *Definition {
+	for i := len(o.Definitions) - 1; i >= 0; i-- {
+		if o.Definitions[i].Name == name {
+			return &o.Definitions[i]
+		}
+	}
+	return nil
+}
+
+// Outline reads the outline off the statements that parsed.
+func (f *File) Outline() *Outline {
+	o := &Outline{Path: f.Path}
+	for i := range f.Statements {
+		s := &f.Statements[i]
+		o.Partial = o.Partial || s.Error != nil
+		if i == 0 {
+			o.Doc = docOf(s.Stmts)
+		}
+		for _, stmt := range s.Stmts {
+			o.define(stmt)
+			o.calls(stmt)
+		}
+	}
+	return o
+}
+
+func (o *Outline) define(stmt syntax.Stmt) {
+	switch s := stmt.(type) {
+	case *syntax.LoadStmt:
+		o.load(s)
+	case *syntax.DefStmt:
+		doc := docOf(s.Body)
+		o.Definitions = append(o.Definitions, Definition{
+			Name: s.Name.Name, Kind: Function, Span: nodeSpan(o.Path, s.Name), Range: nodeSpan(o.Path, s),
+			Doc: doc, Params: parameters(o.Path, s.Params, doc), Def: s,
+		})
+	case *syntax.AssignStmt:
+		if s.Op != syntax.EQ {
+			return
+		}
+		if id, ok := unparen(s.LHS).(*syntax.Ident); ok {
+			o.variable(id, s, s.RHS)
+			return
+		}
+		for _, id := range bound(s.LHS, nil) {
+			o.variable(id, s, nil)
+		}
+	case *syntax.ForStmt:
+		for _, id := range bound(s.Vars, nil) {
+			o.variable(id, s, nil)
+		}
+		o.defineAll(s.Body)
+	case *syntax.IfStmt:
+		o.defineAll(s.True)
+		o.defineAll(s.False)
+	case *syntax.WhileStmt:
+		o.defineAll(s.Body)
+	}
+}
+
+func (o *Outline) defineAll(stmts []syntax.Stmt) {
+	for _, s := range stmts {
+		o.define(s)
+	}
+}
+
+func (o *Outline) variable(id *syntax.Ident, stmt syntax.Stmt, value syntax.Expr) {
+	o.Definitions = append(o.Definitions, Definition{
+		Name: id.Name, Kind: Variable, Span: nodeSpan(o.Path, id), Range: nodeSpan(o.Path, stmt), Value: value,
+	})
+}
+
+func (o *Outline) load(s *syntax.LoadStmt) {
+	l := Load{Module: s.ModuleName(), Span: nodeSpan(o.Path, s.Module)}
+	for i, from := range s.From {
+		n := LoadName{Name: from.Name, As: s.To[i].Name, Span: nodeSpan(o.Path, from), AsSpan: nodeSpan(o.Path, s.To[i])}
+		l.Names = append(l.Names, n)
+		o.Definitions = append(o.Definitions, Definition{Name: n.As, Kind: Loaded, Span: n.AsSpan, Range: nodeSpan(o.Path, s), Module: l.Module})
+	}
+	o.Loads = append(o.Loads, l)
+}
+
+func (o *Outline) calls(stmt syntax.Stmt) {
+	target := ""
+	var value syntax.Expr
+	if a, ok := stmt.(*syntax.AssignStmt); ok {
+		if id, ok := a.LHS.(*syntax.Ident); ok {
+			target, value = id.Name, a.RHS
+		}
+	}
+	syntax.Walk(stmt, func(n syntax.Node) bool {
+		call, ok := n.(*syntax.CallExpr)
+		if !ok {
+			return true
+		}
+		if name := DottedName(call.Fn); name != "" {
+			c := Call{Callee: name, Span: nodeSpan(o.Path, call.Fn), Range: nodeSpan(o.Path, call), Expr: call}
+			if value == syntax.Expr(call) {
+				c.Target = target
+			}
+			o.Calls = append(o.Calls, c)
+		}
+		return true
+	})
+}
+
+// DottedName is "a.b.c" for a name or attributes of a name, else "".
+func DottedName(e syntax.Expr) string {
+	switch e := e.(type) {
+	case *syntax.Ident:
+		return e.Name
+	case *syntax.DotExpr:
+		if x := DottedName(e.X); x != "" {
+			return x + "." + e.Name.Name
+		}
+	}
+	return ""
+}
+
+// parameters are the parameters of a def or lambda.
+func parameters(path string, params []syntax.Expr, doc Doc) []Parameter {
+	var list []Parameter
+	kind := Ordinary
+	add := func(id *syntax.Ident, kind ParameterKind, value syntax.Expr) {
+		list = append(list, Parameter{Name: id.Name, Span: nodeSpan(path, id), Default: value, Kind: kind, Doc: doc.Arg(id.Name)})
+	}
+	for _, p := range params {
+		switch p := p.(type) {
+		case *syntax.Ident:
+			add(p, kind, nil)
+		case *syntax.BinaryExpr:
+			add(p.X.(*syntax.Ident), kind, p.Y)
+		case *syntax.UnaryExpr:
+			if p.Op == syntax.STAR {
+				kind = KeywordOnly
+			}
+			if id, ok := p.X.(*syntax.Ident); ok {
+				star := Args
+				if p.Op == syntax.STARSTAR {
+					star = Kwargs
+				}
+				add(id, star, nil)
+			}
+		}
+	}
+	return list
+}
+
+// bound are the names that an assignment to e binds.
+func bound(e syntax.Expr, ids []*syntax.Ident) []*syntax.Ident {
+	switch e := e.(type) {
+	case *syntax.Ident:
+		ids = append(ids, e)
+	case *syntax.ParenExpr:
+		ids = bound(e.X, ids)
+	case *syntax.TupleExpr:
+		for _, x := range e.List {
+			ids = bound(x, ids)
+		}
+	case *syntax.ListExpr:
+		for _, x := range e.List {
+			ids = bound(x, ids)
+		}
+	}
+	return ids
+}
+
+func unparen(e syntax.Expr) syntax.Expr {
+	for {
+		p, ok := e.(*syntax.ParenExpr)
+		if !ok {
+			return e
+		}
+		e = p.X
+	}
+}

@@ -1,0 +1,167 @@
+package interp
+
+// What ends an evaluation that would not end by itself: steps, time, cancel.
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.starlark.net/starlark"
+
+	"sst/starlark/diag"
+)
+
+var (
+	errTimeLimit = errors.New("time limit")
+	errStepLimit = errors.New("step limit")
+)
+
+// abandonAfter is how long a cancelled evaluation may take to notice. Only an
+// operation that the interpreter cannot interrupt, such as multiplying huge
+// integers, takes longer.
+const abandonAfter = 200 * time.Millisecond
+
+// run is one evaluation: a thread with its context and limits.
+type run struct {
+	in     *Interp
+	ctx    context.Context
+	thread *starlark.Thread
+
+	// Owned by the evaluating goroutine.
+	last     time.Time // of the last pulse that looked at the clock
+	interval uint64    // steps between pulses
+	fast     int       // pulses since the last slow one
+	overrun  bool      // the step limit was reached
+
+	mu   sync.Mutex
+	site site // where the thread was when it was last looked at
+}
+
+// site is a place in the user's files with the calls above and below it.
+type site struct {
+	user    diag.Position
+	frames  []diag.Frame
+	callers []diag.Frame
+}
+
+func newRun(in *Interp, ctx context.Context, name string) *run {
+	r := &run{in: in, ctx: ctx, interval: 1}
+	r.thread = r.newThread(name)
+	return r
+}
+
+const (
+	closeSteps  = 100_000                // so many steps at the start are watched one by one
+	pulseSteps  = 32                     // later the thread is looked at this often
+	slowPulse   = 500 * time.Microsecond // a pulse that took longer makes the watch close again
+	closePulses = 2000                   // for so many steps
+)
+
+// pulse is called by the interpreter on its own goroutine. It notes where the
+// thread is, so that the place is known when the goroutine must be abandoned:
+// its frames cannot be read from another one. Watching each step costs more
+// than the step, so it is done at the start and whenever steps become slow.
+func (r *run) pulse(thread *starlark.Thread) {
+	if thread.Steps >= r.in.opts.MaxSteps {
+		r.overrun = true
+		thread.Cancel(errStepLimit.Error())
+		thread.SetMaxExecutionSteps(1 << 63)
+		return
+	}
+	if thread.Steps < closeSteps {
+		r.note(thread)
+		thread.SetMaxExecutionSteps(min(thread.Steps+1, r.in.opts.MaxSteps))
+		return
+	}
+	now := time.Now()
+	if r.interval == 1 {
+		r.note(thread)
+		r.fast++
+	}
+	if now.Sub(r.last) > slowPulse {
+		r.note(thread)
+		r.interval, r.fast = 1, 0
+	} else if r.fast >= closePulses {
+		r.interval = pulseSteps
+	}
+	r.last = now
+	thread.SetMaxExecutionSteps(min(thread.Steps+r.interval, r.in.opts.MaxSteps))
+}
+
+// note stores the place of the thread.
+func (r *run) note(thread *starlark.Thread) {
+	var at diag.Position
+	for depth := range thread.CallStackDepth() {
+		pos := thread.DebugFrame(depth).Position()
+		if file := pos.Filename(); userFile(file) {
+			at = position(file, pos)
+			break
+		}
+	}
+	r.mu.Lock()
+	r.site.user = at
+	r.mu.Unlock()
+}
+
+func (r *run) seen() site {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.site
+}
+
+// stopped is the diagnostic for an evaluation that ended before its time.
+func (r *run) stopped(cause error, at site) *diag.Diagnostic {
+	d := &diag.Diagnostic{Span: diag.Point(at.user), Frames: at.frames, Callers: at.callers}
+	switch {
+	case errors.Is(cause, errTimeLimit):
+		d.Code, d.Summary = "time-limit", "Evaluation takes too long"
+		d.Detail = fmt.Sprintf("It was stopped here after %v.", r.in.opts.Timeout)
+	case errors.Is(cause, errStepLimit):
+		d.Code, d.Summary = "step-limit", "Evaluation takes too many steps"
+		d.Detail = fmt.Sprintf("It was stopped here after %d steps.", r.in.opts.MaxSteps)
+	default:
+		d.Code, d.Summary = "cancelled", "Evaluation was cancelled"
+		if cause != nil && !errors.Is(cause, context.Canceled) {
+			d.Detail = sentence(cause.Error())
+		}
+	}
+	return d
+}
+
+// crashed is the error for a panic in the interpreter or a builtin.
+func (r *run) crashed(v any, stack []byte) error {
+	d := &diag.Diagnostic{Code: "internal", Summary: "Internal error", Detail: sentence(fmt.Sprint(v)), Hint: "This is a fault of sst."}
+	if at := r.seen().user; at.IsValid() {
+		d.Span = diag.Point(at)
+	}
+	for line := range strings.Lines(string(stack)) {
+		if strings.HasPrefix(line, "\t") {
+			d.Frames = append(d.Frames, diag.Frame{Name: strings.TrimSpace(line)})
+		}
+	}
+	return diag.List{d}
+}
+
+// diagnose turns the error of this evaluation into diagnostics.
+func (r *run) diagnose(err error) diag.List {
+	var cause error
+	switch {
+	case r.overrun:
+		cause = errStepLimit
+	case r.ctx.Err() != nil:
+		cause = context.Cause(r.ctx)
+	}
+	if cause != nil {
+		var eval *starlark.EvalError
+		if errors.As(err, &eval) {
+			eval = innermost(err)
+			return diag.List{r.stopped(cause, siteOf(eval.CallStack))}
+		}
+		return diag.List{r.stopped(cause, r.seen())}
+	}
+	return diagnose(err, r.in.source)
+}
