@@ -17,19 +17,24 @@ import (
 	"strings"
 )
 
-// modules are the Go modules whose archives have types that a program can name. What else the CDK depends on
-// has either no types (the two layers) or only ones that aws-cdk-lib declares again as its own (the cloud assembly schema).
+// modules are the Go modules that carry the npm packages. The first two have the types that a program can name; what else the
+// CDK depends on has either none (the two layers) or only ones that aws-cdk-lib declares again as its own (the cloud assembly schema).
 var modules = []string{
 	"github.com/aws/aws-cdk-go/awscdk/v2",
 	"github.com/aws/constructs-go/constructs/v10",
+	"github.com/cdklabs/awscdk-asset-awscli-go/awscliv1/v2",
+	"github.com/cdklabs/awscdk-asset-node-proxy-agent-go/nodeproxyagentv6/v2",
+	"github.com/cdklabs/cloud-assembly-schema-go/awscdkcloudassemblyschema/v54",
 }
+
+const typed = 2 // of them
 
 // sources are part of the hash: whoever changes the generator changes what it generates.
 //
 //go:embed *.go
 var sources embed.FS
 
-// Archives finds the npm packages in the Go module cache; dir is a folder in the main module.
+// Archives finds the npm packages in the Go module cache, in the order of modules; dir is a folder in the main module.
 func Archives(dir string) ([]string, error) {
 	cmd := exec.Command("go", append([]string{"list", "-m", "-f", "{{.Dir}}"}, modules...)...)
 	cmd.Dir = dir

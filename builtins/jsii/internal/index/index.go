@@ -98,7 +98,7 @@ func Build(archives []string) ([]byte, error) {
 	e := &encoder{stringAt: map[string]int{}, typeAt: map[string]int{}, refAt: map[string]int{}, python: map[string]string{}, compress: compress}
 	e.str("")
 	byName := map[string]*module{}
-	for _, archive := range archives {
+	for _, archive := range archives[:typed] {
 		asm, python, err := read(archive)
 		if err != nil {
 			return nil, err
