@@ -85,13 +85,15 @@ type File struct {
 // Result is one built spec. When Failed, only Spec, Inputs and Messages mean something.
 type Result struct {
 	Spec    Spec
-	Files   []File   // sorted by name
+	Files   []File   // sorted by name; nil when the result comes from Config.Cache: then only Zip has them
 	Entry   string   // the Lambda handler string: "src/notes.list" finds src/notes.mjs in Files
 	Exports []string // sorted; nil when unknown
 	Inputs  []string // absolute paths of the files read, sorted
 	Hash    string   // 64 hex digits of names, modes and contents
 	// Messages are the errors and warnings of the compiler, at their places.
 	Messages []Message
+
+	archive string // a file with the zip, for results that are kept between processes
 }
 
 // Failed says whether there is an error among the messages.
