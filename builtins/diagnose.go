@@ -1,0 +1,186 @@
+package builtins
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"sst/builtins/jsii"
+	interp "sst/starlark"
+	"sst/starlark/diag"
+)
+
+// This file gives errors of the CDK, which come late and speak JavaScript, their place in the user's files.
+
+// diagnostic is a failure at a call that is remembered.
+func (s *session) diagnostic(f *interp.Failure, at call) *diag.Diagnostic {
+	d := interp.FailureAt(f, s.parsed(at.pos.File), at.pos)
+	d.Frames = append(slices.Clone(at.frames), f.Frames...)
+	return d
+}
+
+// placed is err with a place: failures get that of the call, other errors are left alone.
+func (s *session) placed(err error, at call) error {
+	var list diag.List
+	var one *diag.Diagnostic
+	if errors.As(err, &list) || errors.As(err, &one) {
+		return err
+	}
+	var f *interp.Failure
+	if errors.As(err, &f) {
+		return diag.List{s.diagnostic(f, at)}
+	}
+	return err
+}
+
+// diagnose turns an error of the CDK process into diagnostics where the user can do something about it.
+func (s *session) diagnose(err error) error {
+	var js *jsii.Error
+	if !errors.As(err, &js) {
+		return s.hostProblem(err)
+	}
+	if js.Callback != nil {
+		if placed := s.placed(js.Callback, s.call(js.Tag)); placed != js.Callback || isDiagnostic(placed) {
+			return placed
+		}
+	}
+	at := s.call(js.Tag)
+	if at.pos.File == "" || js.Path != "" && js.Tag == 0 {
+		at = s.call(s.tagOfPath(js))
+	}
+	return diag.List{s.diagnostic(s.failureOf(js), at)}
+}
+
+func isDiagnostic(err error) bool {
+	var list diag.List
+	var one *diag.Diagnostic
+	return errors.As(err, &list) || errors.As(err, &one)
+}
+
+// hostProblem is a fault of the process: a timeout is told in words, the rest goes up as it is.
+func (s *session) hostProblem(err error) error {
+	var host *jsii.HostError
+	if errors.As(err, &host) {
+		return fmt.Errorf("the CDK process %s: %w", host.Problem, err)
+	}
+	if cause := context.Cause(s.ctx); cause != nil {
+		return cause
+	}
+	return err
+}
+
+var (
+	duplicateID = regexp.MustCompile(`There is already a Construct with name '([^']*)' in (\w+)(?: \[([^\]]*)\])?`)
+	bracketPath = regexp.MustCompile(`\[([^\[\]\s][^\[\]]*)\]`)
+	at          = regexp.MustCompile(`^\s*at (?:(.*) \()?(.+?):(\d+):(\d+)\)?$`)
+)
+
+// failureOf explains a JavaScript error.
+func (s *session) failureOf(js *jsii.Error) *interp.Failure {
+	f := &interp.Failure{Code: "cdk-error", Summary: "The CDK objects", Detail: s.readable(js.Message), Frames: jsFrames(js.JSStack)}
+	if m := duplicateID.FindStringSubmatch(js.Message); m != nil {
+		f.Code, f.Summary = "duplicate-id", "Id used twice"
+		parent := m[3]
+		f.Detail = fmt.Sprintf("there is already a construct with the id %q", m[1])
+		path := m[1]
+		if parent != "" {
+			f.Detail += " in " + s.short(parent)
+			path = parent + "/" + m[1]
+		}
+		if tag, ok := s.places[path]; ok {
+			f.Detail += ", made at " + s.place0(s.call(tag).pos)
+		}
+		f.Detail += "."
+		f.Value = strings.TrimSuffix(m[1], "--")
+	}
+	if strings.Contains(js.Message, "Stack at '") && strings.Contains(js.Message, "cyclic") || strings.Contains(js.Message, "would create a cyclic reference") {
+		f.Code, f.Summary = "cyclic-stacks", "Stacks depend on each other"
+	}
+	return f
+}
+
+// readable is a CDK message without what only its own programmers need.
+func (s *session) readable(message string) string {
+	message = strings.TrimSpace(message)
+	if prefix := s.prefix(); prefix != "" {
+		message = strings.ReplaceAll(message, "["+prefix, "[")
+	}
+	return message
+}
+
+// place0 is a position as people read it in a sentence.
+func (s *session) place0(pos diag.Position) string {
+	if rel, err := filepath.Rel(s.root, pos.File); err == nil {
+		return fmt.Sprintf("%s:%d", filepath.ToSlash(rel), pos.Line)
+	}
+	return pos.String()
+}
+
+// tagOfPath finds the line that made the construct which an error names, or the nearest construct around it.
+func (s *session) tagOfPath(js *jsii.Error) int {
+	paths := []string{js.Path}
+	for _, m := range bracketPath.FindAllStringSubmatch(js.Message, -1) {
+		paths = append(paths, m[1])
+	}
+	for _, path := range paths {
+		if tag := s.tagAbove(path); tag != 0 {
+			return tag
+		}
+	}
+	best, found := 0, ""
+	for path, tag := range s.places { // a path anywhere in the message; the longest says most
+		if len(path) > len(found) && strings.Contains(js.Message, path) {
+			best, found = tag, path
+		}
+	}
+	if best == 0 && s.app != nil {
+		for tag := range s.calls {
+			if s.calls[tag].pos == s.appCall.pos {
+				return tag
+			}
+		}
+	}
+	return best
+}
+
+// tagAbove is the tag of the construct at path or of the nearest one above it, 0 when there is none.
+func (s *session) tagAbove(path string) int {
+	path = strings.Trim(path, "/")
+	for path != "" {
+		if tag, ok := s.places[path]; ok {
+			return tag
+		}
+		i := strings.LastIndexByte(path, '/')
+		if i < 0 {
+			return 0
+		}
+		path = path[:i]
+	}
+	return 0
+}
+
+// jsFrames reads a JavaScript stack, innermost last as ours are.
+func jsFrames(stack string) []diag.Frame {
+	var frames []diag.Frame
+	for line := range strings.Lines(stack) {
+		m := at.FindStringSubmatch(strings.TrimRight(line, "\r\n"))
+		if m == nil {
+			continue
+		}
+		row, _ := strconv.Atoi(m[3])
+		col, _ := strconv.Atoi(m[4])
+		frames = append([]diag.Frame{{Name: m[1], Pos: diag.Position{File: strings.TrimPrefix(m[2], "file://"), Line: row, Col: col}}}, frames...)
+	}
+	return frames
+}
+
+// warn notes a warning about the project as a whole.
+func (s *session) warn(code, summary, detail string) {
+	s.warnings = append(s.warnings, &diag.Diagnostic{Severity: diag.Warning, Code: code, Summary: summary, Detail: detail,
+		Span: diag.Point(diag.Position{File: s.in.File})})
+}

@@ -1,0 +1,390 @@
+package builtins
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"go.starlark.net/starlark"
+	"go.starlark.net/syntax"
+
+	"sst/builtins/jsii"
+	"sst/cfn"
+	interp "sst/starlark"
+	"sst/starlark/diag"
+)
+
+// synth is Synth under the lock.
+func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
+	if problems := checkProject(in); problems.HasErrors() {
+		return nil, problems
+	}
+	h, err := e.pool.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	synthesis, err := e.run(ctx, in, h)
+	e.pool.rest(err != nil && !isDiagnostic(err))
+	return synthesis, err
+}
+
+// run evaluates and synthesizes on a host.
+func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host) (*Synthesis, error) {
+	s := newSession(ctx, in, &patient{h, e.deadline()})
+	h.Begin(jsii.Session{Root: s.root, AllowExec: in.AllowExec, Callback: s.answer})
+	defer func() { s.ended = true }()
+	if err := s.evaluate(compiledPrelude()); err != nil {
+		return nil, err
+	}
+	return s.synthesize()
+}
+
+func (e *Engine) deadline() time.Duration {
+	if e.opts.Deadline > 0 {
+		return e.opts.Deadline
+	}
+	return time.Minute
+}
+
+// patient is a host whose answers are waited for only so long.
+type patient struct {
+	*jsii.Host
+	deadline time.Duration
+}
+
+func (p *patient) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, p.deadline, fmt.Errorf("the CDK gave no answer in %v", p.deadline))
+}
+
+// Call is that of the host, under the deadline.
+func (p *patient) Call(ctx context.Context, op jsii.Op) (jsii.Value, error) {
+	ctx, cancel := p.limit(ctx)
+	defer cancel()
+	return p.Host.Call(ctx, op)
+}
+
+// Flush is that of the host, under the deadline.
+func (p *patient) Flush(ctx context.Context) error {
+	ctx, cancel := p.limit(ctx)
+	defer cancel()
+	return p.Host.Flush(ctx)
+}
+
+// Synth is that of the host, under the deadline.
+func (p *patient) Synth(ctx context.Context, app int64, dir string, tag int) (*jsii.SynthReply, error) {
+	ctx, cancel := p.limit(ctx)
+	defer cancel()
+	return p.Host.Synth(ctx, app, dir, tag)
+}
+
+// evaluate runs the prelude, the user's files and what waits for their end.
+func (s *session) evaluate(l *library) error {
+	if l.err != nil {
+		return fmt.Errorf("the prelude is broken: %w", l.err)
+	}
+	user := s.forUser()
+	s.interp = interp.New(interp.Options{
+		Root: s.root, Read: s.in.Read, OnRead: s.onRead, Print: s.in.Print, Predeclared: user,
+		MaxSteps: s.in.MaxSteps, Timeout: s.in.Timeout,
+		Builtin: interp.Library{Programs: l.programs, Predeclared: s.forPrelude()},
+	})
+	module, err := s.runPrelude(l)
+	if err != nil {
+		return fmt.Errorf("the prelude is broken: %w", err)
+	}
+	user["sst"] = module
+	if _, err := s.interp.Exec(s.ctx, s.in.File); err != nil {
+		return s.first(err)
+	}
+	for i := 0; i < len(s.onSynth); i++ { // hooks may add hooks
+		hook := s.onSynth[i]
+		s.thread, s.base = nil, hook.call
+		if _, err := s.interp.Call(s.ctx, hook.fn, nil, nil); err != nil {
+			return s.first(s.rehome(err, hook.call))
+		}
+	}
+	if err := s.host.Flush(s.ctx); err != nil {
+		return s.diagnose(err)
+	}
+	return nil
+}
+
+// first prefers the error of an operation queued before the evaluation stopped: what follows it may be its consequence.
+func (s *session) first(err error) error {
+	var js *jsii.Error
+	if flushed := s.host.Flush(s.ctx); errors.As(flushed, &js) {
+		return s.diagnose(flushed)
+	}
+	return err
+}
+
+// rehome gives diagnostics of a hook, which runs under no line of the user, the place where it was registered.
+func (s *session) rehome(err error, at call) error {
+	var list diag.List
+	if !errors.As(err, &list) {
+		return s.placed(err, at)
+	}
+	moved := make(diag.List, len(list))
+	for i, d := range list {
+		moved[i] = d
+		if d.Span.Start.IsValid() && !strings.HasPrefix(d.Span.Start.File, preludePrefix) {
+			continue
+		}
+		f := &interp.Failure{Severity: d.Severity, Code: d.Code, Summary: d.Summary, Detail: d.Detail, Hint: d.Hint, Frames: d.Frames}
+		moved[i] = s.diagnostic(f, at)
+	}
+	return moved
+}
+
+// synthesize makes the assembly of what was evaluated.
+func (s *session) synthesize() (*Synthesis, error) {
+	if err := s.complete(); err != nil {
+		return nil, err
+	}
+	s.closeStates()
+	ids, err := s.logicalIDs()
+	if err != nil {
+		return nil, err
+	}
+	root := asObject(s.app.resource)
+	tag := len(s.calls)
+	s.calls = append(s.calls, call{})
+	if err := os.RemoveAll(s.in.OutDir); err != nil {
+		return nil, err
+	}
+	reply, err := s.host.Synth(s.ctx, root.id, s.in.OutDir, tag)
+	if err != nil {
+		return nil, s.diagnose(err)
+	}
+	for id, path := range reply.Paths {
+		if o := s.created[id]; o != nil {
+			o.path = path
+		}
+	}
+	for _, file := range reply.Files {
+		s.depend(Dependency{Kind: file.Kind, Name: file.Name})
+	}
+	if err := s.messages(reply); err != nil {
+		return nil, err
+	}
+	manifest, err := s.manifest(ids)
+	if err != nil {
+		return nil, err
+	}
+	return &Synthesis{Dir: s.in.OutDir, Manifest: manifest, Inputs: s.dependencies(), Warnings: s.warnings.Sorted()}, nil
+}
+
+// complete checks that there is an app with a stack.
+func (s *session) complete() error {
+	at := diag.Point(diag.Position{File: s.in.File})
+	if s.app == nil {
+		return diag.List{{Code: "no-app", Summary: "No app", Span: at,
+			Detail: `the file makes no sst.App: begin with app = sst.App("name").`}}
+	}
+	if asObject(s.app.resource) == nil {
+		return diag.List{{Code: "no-app", Summary: "No app", Span: at, Detail: "the sst.App has no CDK app."}}
+	}
+	if s.stack == nil {
+		f := interp.Errorf("no-stack", "No stack", `the app has no stack: add one with sst.Stack(app, "name").`)
+		return diag.List{s.diagnostic(f, s.appCall)}
+	}
+	return nil
+}
+
+// logicalIDs asks for the logical ids of the recorded functions, which are fixed before synth.
+func (s *session) logicalIDs() (map[int64]string, error) {
+	ids := make(map[int64]string, len(s.functions))
+	for _, f := range s.functions {
+		v, err := s.call1(jsii.Op{Kind: jsii.LogicalID, Target: f.object.id, Returns: jsii.TypeRef{Kind: jsii.String}, Tag: f.tag})
+		if err != nil {
+			return nil, err
+		}
+		ids[f.object.id], _ = v.(string)
+	}
+	return ids, nil
+}
+
+// messages are annotations on constructs: warnings go on, errors stop.
+func (s *session) messages(reply *jsii.SynthReply) error {
+	var problems diag.List
+	for _, m := range reply.Messages {
+		f := interp.Errorf("cdk-"+m.Level, "The CDK says", "%s", s.readable(m.Message))
+		switch m.Level {
+		case "error":
+			f.Summary = "The CDK objects"
+		case "warning":
+			f.Severity = diag.Warning
+		default:
+			f.Severity = diag.Note
+		}
+		tag := s.tagAbove(m.Path)
+		if tag == 0 && m.ID != 0 {
+			if o := s.created[m.ID]; o != nil {
+				tag = s.tagAbove(o.path)
+			}
+		}
+		if path := s.short(strings.Trim(m.Path, "/")); path != "" {
+			f.Detail = path + ": " + f.Detail
+		}
+		d := s.diagnostic(f, s.call(tag))
+		if m.Level == "error" {
+			problems = append(problems, d)
+		} else {
+			s.warnings = append(s.warnings, d)
+		}
+	}
+	problems = append(problems, s.missing()...)
+	if problems.HasErrors() {
+		return problems.Sorted()
+	}
+	return nil
+}
+
+// missing are lookups whose answers are not recorded.
+func (s *session) missing() diag.List {
+	data, err := os.ReadFile(filepath.Join(s.in.OutDir, "manifest.json"))
+	if err != nil {
+		return nil
+	}
+	var manifest struct {
+		Missing []struct{ Key, Provider string } `json:"missing"`
+	}
+	if json.Unmarshal(data, &manifest) != nil || len(manifest.Missing) == 0 {
+		return nil
+	}
+	var list diag.List
+	for _, m := range manifest.Missing {
+		list = append(list, &diag.Diagnostic{Code: "missing-lookup", Summary: "Lookup not recorded",
+			Detail: fmt.Sprintf("%s has no answer for %s.", lockFile, m.Key), Hint: "Run `sst lookup` to fetch it from AWS.",
+			Span: diag.Point(diag.Position{File: s.in.File})})
+	}
+	return list
+}
+
+// manifest is sst.json.
+func (s *session) manifest(ids map[int64]string) (*cfn.Manifest, error) {
+	name, _ := starlark.AsString(s.app.members["name"])
+	region, _ := starlark.AsString(s.app.members["region"])
+	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Functions: []cfn.Function{},
+		Positions: make(map[string]cfn.Position, len(s.places))}
+	asm, err := cfn.Open(s.in.OutDir)
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range s.functions {
+		f.Path = f.owner.path
+		f.ID = s.short(f.Path)
+		f.LogicalID = ids[f.object.id]
+		f.Position = s.position(f.tag)
+		stack := stackOf(asm, f.Path)
+		if stack != nil {
+			f.Stack = stack.ID
+			f.Name = functionName(stack, f)
+		}
+		m.Functions = append(m.Functions, f.Function)
+	}
+	for path, tag := range s.places {
+		if pos := s.position(tag); pos.Line > 0 {
+			m.Positions[path] = pos
+		}
+	}
+	return m, cfn.Derive(asm, m)
+}
+
+// stackOf is the stack that a construct path lies in.
+func stackOf(asm *cfn.Assembly, path string) *cfn.Stack {
+	var best *cfn.Stack
+	for _, stack := range asm.Stacks {
+		id := stack.DisplayName
+		if id == "" {
+			id = stack.ID
+		}
+		if (path == id || strings.HasPrefix(path, id+"/")) && (best == nil || len(id) > len(best.DisplayName)) {
+			best = stack
+		}
+	}
+	return best
+}
+
+// functionName is what Invoke takes: the physical name when the template has one, else one that reads well.
+func functionName(stack *cfn.Stack, f function) string {
+	if template, err := stack.Template(); err == nil {
+		if r := template.Resources[f.LogicalID]; r != nil {
+			if name, ok := r.Properties["FunctionName"].(string); ok {
+				return name
+			}
+		}
+	}
+	_, below, _ := strings.Cut(f.Path, "/")
+	name := stack.Name + "-" + below
+	name = strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
+			return r
+		case r == '/', r == ' ', r == '.', r == '{', r == '}', r == '$', r == '+':
+			return '-'
+		}
+		return -1
+	}, name)
+	for strings.Contains(name, "--") {
+		name = strings.ReplaceAll(name, "--", "-")
+	}
+	name = strings.Trim(name, "-")
+	if len(name) > 64 {
+		name = name[:55] + "-" + hashOf([]byte(f.Path))[:8]
+	}
+	return name
+}
+
+// checkProject finds what is wrong in the files without running them: nothing of Node is needed for it.
+func checkProject(in Input) diag.List {
+	env := Env()
+	var problems diag.List
+	queue, seen := []string{in.File}, map[string]bool{in.File: true}
+	for len(queue) > 0 {
+		path := queue[0]
+		queue = queue[1:]
+		src, err := in.read(path)
+		if err != nil {
+			continue // said by the evaluation, at the load statement
+		}
+		file := interp.Parse(path, src)
+		problems = append(problems, file.Errors...)
+		problems = append(problems, interp.Check(file, env)...)
+		for _, stmt := range file.Stmts() {
+			load, ok := stmt.(*syntax.LoadStmt)
+			if !ok {
+				continue
+			}
+			next := loadPath(filepath.Dir(in.File), path, load.ModuleName())
+			if next != "" && !seen[next] {
+				seen[next] = true
+				queue = append(queue, next)
+			}
+		}
+	}
+	return slices.DeleteFunc(problems, func(d *diag.Diagnostic) bool { return d.Severity != diag.Error }).Sorted()
+}
+
+// loadPath is the file that a load statement names, "" when it is none of the project.
+func loadPath(root, from, module string) string {
+	var path string
+	switch {
+	case strings.HasPrefix(module, "@"):
+		return ""
+	case strings.HasPrefix(module, "//"):
+		path = filepath.Join(root, filepath.FromSlash(module[2:]))
+	default:
+		path = filepath.Join(filepath.Dir(from), filepath.FromSlash(module))
+	}
+	if !within(root, path) {
+		return ""
+	}
+	return path
+}
