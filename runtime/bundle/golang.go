@@ -54,7 +54,7 @@ func (b *Builder) goRun(ctx context.Context, u *unit, stdout io.Writer, args ...
 	cmd := exec.CommandContext(ctx, cmp.Or(b.config.GoTool, "go"), args...)
 	var text bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = b.shown(u.file), stdout, &text
-	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0", "GOFLAGS=-mod=readonly")
+	cmd.Env = append(cmd.Environ(), "CGO_ENABLED=0")
 	if b.config.Mode == Deploy {
 		arch := "amd64"
 		if u.spec.Arch == "arm64" {
