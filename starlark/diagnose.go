@@ -90,21 +90,20 @@ func innermost(err error) *starlark.EvalError {
 }
 
 func diagnoseEval(eval *starlark.EvalError, source func(string) *File) *diag.Diagnostic {
-	at := siteOf(eval.CallStack)
+	stack := eval.CallStack
 	var failure *Failure
 	if !errors.As(eval, &failure) {
-		cause := eval.Unwrap()
-		if cause == nil {
-			cause = eval
+		failure = refine(eval.Msg, stack, source)
+		if m := argumentError.FindStringSubmatch(eval.Msg); m != nil && len(stack) > 1 && stack.At(0).Name == m[1] {
+			stack = stack[:len(stack)-1] // the fault is in the call, not in the function called
 		}
-		failure = refine(cause.Error(), eval.CallStack, source)
 	}
+	at := siteOf(stack)
 	var f *File
 	if at.user.IsValid() {
 		f = source(at.user.File)
 	}
 	d := FailureAt(failure, f, at.user)
-	// A fault below the call that the user wrote is placed at the call itself.
 	d.Frames = append(slices.Clip(at.frames), failure.Frames...)
 	d.Callers = at.callers
 	return d
@@ -117,12 +116,15 @@ type refinement struct {
 	rewrite func(m []string, params func(function string) []string) *Failure
 }
 
+// argumentError is a message about a call of a Starlark function, whose frame
+// is on the stack already.
+var argumentError = regexp.MustCompile(`^function (\S+) (?:got|missing|accepts) `)
+
 func pattern(s string) *regexp.Regexp { return regexp.MustCompile("(?s)^(?:" + s + ")$") }
 
 var refinements = []refinement{
-	{pattern(`function (\S+) got an unexpected keyword argument (\S+)`), func(m []string, params func(string) []string) *Failure {
-		f := unknownParameter(m[1], m[2], params(m[1]))
-		return f
+	{pattern(`function (\S+) got an unexpected keyword argument "?(\w+)"?`), func(m []string, params func(string) []string) *Failure {
+		return unknownParameter(m[1], m[2], params(m[1]))
 	}},
 	{pattern(`(\S+): unexpected keyword argument "?(\w+)"?(?: \(did you mean (\w+)\?\))?`), func(m []string, _ func(string) []string) *Failure {
 		return unknownParameter(m[1], m[2], nonEmpty(m[3]))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -283,8 +282,8 @@ func isPrelude(path string) bool { return strings.HasPrefix(path, preludePrefix)
 func (r *run) newThread(name string) *starlark.Thread {
 	thread := &starlark.Thread{Name: name, Load: r.load, Print: r.print, OnMaxSteps: r.pulse}
 	thread.SetLocal(runKey, r)
-	for _, key := range sortedKeys(r.in.opts.Local) {
-		thread.SetLocal(key, r.in.opts.Local[key])
+	for key, value := range r.in.opts.Local {
+		thread.SetLocal(key, value)
 	}
 	thread.SetMaxExecutionSteps(1)
 	return thread
@@ -294,12 +293,4 @@ func (r *run) print(thread *starlark.Thread, msg string) {
 	if r.in.opts.Print != nil {
 		r.in.opts.Print(Caller(thread), msg)
 	}
-}
-
-func sortedKeys[V any](m map[string]V) []string {
-	keys := make([]string, 0, len(m))
-	for key := range maps.Keys(m) {
-		keys = append(keys, key)
-	}
-	return keys
 }

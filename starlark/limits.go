@@ -32,10 +32,9 @@ type run struct {
 	thread *starlark.Thread
 
 	// Owned by the evaluating goroutine.
-	last     time.Time // of the last pulse that looked at the clock
-	interval uint64    // steps between pulses
-	fast     int       // pulses since the last slow one
-	overrun  bool      // the step limit was reached
+	last    time.Time // of the last pulse that looked at the clock
+	close   int       // so many steps are still watched one by one
+	overrun bool      // the step limit was reached
 
 	mu   sync.Mutex
 	site site // where the thread was when it was last looked at
@@ -49,16 +48,16 @@ type site struct {
 }
 
 func newRun(in *Interp, ctx context.Context, name string) *run {
-	r := &run{in: in, ctx: ctx, interval: 1}
+	r := &run{in: in, ctx: ctx}
 	r.thread = r.newThread(name)
 	return r
 }
 
 const (
-	closeSteps  = 100_000                // so many steps at the start are watched one by one
-	pulseSteps  = 32                     // later the thread is looked at this often
-	slowPulse   = 500 * time.Microsecond // a pulse that took longer makes the watch close again
-	closePulses = 2000                   // for so many steps
+	closeSteps  = 5_000                  // so many steps at the start are watched one by one
+	pulseSteps  = 8                      // later the thread is looked at this often
+	slowPulse   = 500 * time.Microsecond // a pulse that took longer makes the watch close again,
+	closePulses = 2_000                  // for so many steps
 )
 
 // pulse is called by the interpreter on its own goroutine. It notes where the
@@ -72,24 +71,21 @@ func (r *run) pulse(thread *starlark.Thread) {
 		thread.SetMaxExecutionSteps(1 << 63)
 		return
 	}
-	if thread.Steps < closeSteps {
-		r.note(thread)
-		thread.SetMaxExecutionSteps(min(thread.Steps+1, r.in.opts.MaxSteps))
-		return
+	r.note(thread)
+	interval := uint64(1)
+	if thread.Steps > closeSteps {
+		now := time.Now()
+		if now.Sub(r.last) > slowPulse {
+			r.close = closePulses
+		}
+		r.last = now
+		if r.close > 0 {
+			r.close--
+		} else {
+			interval = pulseSteps
+		}
 	}
-	now := time.Now()
-	if r.interval == 1 {
-		r.note(thread)
-		r.fast++
-	}
-	if now.Sub(r.last) > slowPulse {
-		r.note(thread)
-		r.interval, r.fast = 1, 0
-	} else if r.fast >= closePulses {
-		r.interval = pulseSteps
-	}
-	r.last = now
-	thread.SetMaxExecutionSteps(min(thread.Steps+r.interval, r.in.opts.MaxSteps))
+	thread.SetMaxExecutionSteps(min(thread.Steps+interval, r.in.opts.MaxSteps))
 }
 
 // note stores the place of the thread.
