@@ -2,40 +2,691 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/http"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // State is what a Conn tells about its connection.
 type State int
 
 const (
-	Connecting State = iota
-	Connected
-	Disconnected // between two tries
-	Replaced     // another developer took over: no further tries
+	Connecting   State = iota
+	Connected          // registered: invocations arrive
+	Disconnected       // between two tries
+	Replaced           // another developer took over: no further tries
+)
+
+func (s State) String() string {
+	return [...]string{"connecting", "connected", "disconnected", "replaced"}[s]
+}
+
+// Causes of a context's end, beside context.DeadlineExceeded.
+var (
+	ErrCancelled = errors.New("the sandbox does not wait any more")
+	ErrClosed    = errors.New("the developer's end is closing")
 )
 
 // DialOptions configures Dial.
 type DialOptions struct {
-	URL     string // ws:// or wss://
-	Header  http.Header
-	Token   string // bearer token of the relay
-	Name    string // shown to other developers
-	Handler Handler
-	Logger  *slog.Logger
-	OnState func(State, error) // called in order, must not block
+	URL       string // ws:// or wss://
+	Header    http.Header
+	Token     string // bearer token of the relay
+	Name      string // shown to other developers; default: the host's name
+	TakeOver  bool   // replace a developer who is registered already
+	Handler   Handler
+	Logger    *slog.Logger
+	OnState   func(State, error) // called in order, must not block
+	Heartbeat time.Duration      // between pings while something runs; three times that otherwise; 0 = 4.5 s
+	MaxInvoke int                // invocations held at once before more are refused as busy; 0 = 20,000
 }
 
-// Conn is the developer's end of the wire.
-type Conn struct{}
+// Conn is the developer's end of the wire. It keeps the conversations with all sandboxes through reconnects, starts
+// each attempt once, and keeps each answer until the sandbox has it.
+type Conn struct {
+	opts     DialOptions
+	log      *slog.Logger
+	instance string
+	ctx      context.Context
+	cancel   context.CancelCauseFunc
+	sock     atomic.Pointer[socket]
+	memory   atomic.Int64
+	rtt      atomic.Int64 // nanoseconds to the relay and back
+	running  sync.WaitGroup
+	wg       sync.WaitGroup
 
-// Dial connects the developer's end and registers it. It returns when the relay has confirmed the registration;
-// from then on the Conn reconnects by itself until Close.
+	mu       sync.Mutex
+	links    map[string]*devLink // by sandbox
+	attempts map[string]*attempt // by attempt id
+	replaced bool
+	closed   bool
+}
+
+// devLink is the developer's side of a sandbox's session. Only the reader goroutine touches the fields beside link.
+type devLink struct {
+	*link
+	init *Init
+	held []*received // requests that came before init
+}
+
+// attempt is one execution, running or answered. Guarded by Conn.mu.
+type attempt struct {
+	inv      *Invocation
+	link     *devLink
+	cancel   context.CancelCauseFunc
+	answered bool
+	kind     string
+	body     []byte
+	expires  time.Time
+}
+
+// Dial connects the developer's end and registers it. It returns when the relay has confirmed the registration; from
+// then on the Conn reconnects by itself until Close.
 func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
-	return nil, errors.New("dial relay: not there yet")
+	if opts.Handler == nil {
+		return nil, errors.New("dial relay: no handler")
+	}
+	if opts.Name == "" {
+		opts.Name, _ = os.Hostname()
+	}
+	opts.Heartbeat = orDefault(opts.Heartbeat, 4500*time.Millisecond)
+	if opts.MaxInvoke == 0 {
+		opts.MaxInvoke = 20_000
+	}
+	c := &Conn{
+		opts: opts, log: logger(opts.Logger), instance: token(8),
+		links: map[string]*devLink{}, attempts: map[string]*attempt{},
+	}
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	c.state(Connecting, nil)
+	sock, _, err := c.connect(ctx)
+	if err != nil {
+		c.cancel(ErrClosed)
+		return nil, fmt.Errorf("dial relay: %w", err)
+	}
+	c.sock.Store(sock)
+	c.state(Connected, nil)
+	c.wg.Add(1)
+	go func() {
+		defer c.wg.Done()
+		c.run(sock)
+	}()
+	return c, nil
 }
 
-// Close says bye, ends the connection and waits for the running handlers, whose contexts end.
-func (c *Conn) Close() error { return nil }
+func (c *Conn) state(s State, err error) {
+	if c.opts.OnState != nil {
+		c.opts.OnState(s, err)
+	}
+}
+
+func (c *Conn) hello() hello {
+	return hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, TakeOver: c.opts.TakeOver}
+}
+
+func (c *Conn) connect(ctx context.Context) (*socket, welcome, error) {
+	return connect(ctx, c.opts.URL, c.opts.Header, c.opts.Token, c.hello())
+}
+
+// clientWriteBuffers are as large as the largest frame, so that one message is one frame.
+var clientWriteBuffers sync.Pool
+
+// connect opens a connection, says hello and waits for the welcome.
+func connect(ctx context.Context, url string, header http.Header, bearer string, h hello) (*socket, welcome, error) {
+	var w welcome
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	dialer := websocket.Dialer{
+		Proxy: http.ProxyFromEnvironment, ReadBufferSize: 4096,
+		WriteBufferSize: fastFrameBytes + 1024, WriteBufferPool: &clientWriteBuffers,
+	}
+	if bearer != "" {
+		header = header.Clone()
+		if header == nil {
+			header = http.Header{}
+		}
+		header.Set("Authorization", "Bearer "+bearer)
+	}
+	ws, resp, err := dialer.DialContext(ctx, url, header)
+	if err != nil {
+		if resp != nil {
+			err = fmt.Errorf("%w: %s", err, resp.Status)
+		}
+		return nil, w, err
+	}
+	ws.SetReadLimit(4 * fastFrameBytes)
+	sock := newSocket(ws)
+	stop := context.AfterFunc(ctx, func() { sock.close(0, "") })
+	sock.send(helloFrame(h))
+	for {
+		f, err := readFrame(sock)
+		if err == nil && f.Type == typeNak {
+			err = fmt.Errorf("relay refused: %s %s", f.Code, f.Data)
+		}
+		if err == nil && f.Type == typeWelcome {
+			err = json.Unmarshal(f.Data, &w)
+			if err == nil && stop() {
+				return sock, w, nil
+			}
+		}
+		if err != nil || ctx.Err() != nil {
+			stop()
+			sock.close(0, "")
+			if ctx.Err() != nil {
+				err = context.Cause(ctx)
+			}
+			return nil, w, err
+		}
+	}
+}
+
+func helloFrame(h hello) *Frame {
+	data, _ := json.Marshal(h)
+	return &Frame{Version: Version, Type: typeHello, Data: data}
+}
+
+// readFrame reads the next frame; a malformed one ends the connection, since nobody else can have sent it.
+func readFrame(s *socket) (*Frame, error) {
+	b, err := s.read()
+	if err != nil {
+		return nil, err
+	}
+	defer b.free()
+	return Decode(b.body)
+}
+
+// run serves one connection after the other.
+func (c *Conn) run(sock *socket) {
+	for {
+		err := c.serve(sock)
+		c.sock.Store(nil)
+		c.mu.Lock()
+		replaced := c.replaced
+		c.mu.Unlock()
+		if replaced {
+			c.state(Replaced, err)
+			return
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		c.state(Disconnected, err)
+		c.log.Info("relay connection lost", "error", err)
+		for try := 0; ; try++ {
+			if try > 0 && !sleep(c.ctx, backoff(try, 5*time.Second)) {
+				return
+			}
+			c.state(Connecting, nil)
+			if sock, _, err = c.connect(c.ctx); err == nil {
+				break
+			}
+			if c.ctx.Err() != nil {
+				return
+			}
+			c.state(Disconnected, err)
+		}
+		c.sock.Store(sock)
+		c.state(Connected, nil)
+		c.resume()
+	}
+}
+
+// backoff is exponential from 50 ms, with full jitter, never less than 5 ms.
+func backoff(try int, limit time.Duration) time.Duration {
+	d := min(50*time.Millisecond<<min(try-1, 16), limit)
+	return 5*time.Millisecond + rand.N(d)
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// resume tells every sandbox what has arrived here and sends again what may have been lost.
+func (c *Conn) resume() {
+	c.mu.Lock()
+	links := make([]*devLink, 0, len(c.links))
+	for _, l := range c.links {
+		links = append(links, l)
+	}
+	c.mu.Unlock()
+	for _, l := range links {
+		l.control(typeResume, "")
+		l.resumed(0)
+	}
+}
+
+func (c *Conn) serve(sock *socket) error {
+	stop := context.AfterFunc(c.ctx, func() { sock.close(websocket.CloseNormalClosure, "") })
+	defer stop()
+	var heard, pinged atomic.Int64 // UnixNano
+	heard.Store(time.Now().UnixNano())
+	beat := make(chan struct{})
+	go func() {
+		defer close(beat)
+		c.heartbeat(sock, &heard, &pinged)
+	}()
+	defer func() {
+		sock.close(0, "")
+		<-beat
+		<-sock.gone
+	}()
+	for {
+		f, err := readFrame(sock)
+		if err != nil {
+			return err
+		}
+		now := time.Now().UnixNano()
+		heard.Store(now)
+		if f.Type == typePong {
+			c.rtt.Store(now - pinged.Load())
+			continue
+		}
+		if err := c.frame(sock, f); err != nil {
+			return err
+		}
+	}
+}
+
+// heartbeat pings the relay, notices silence and a sleep of the machine, and drops what has expired.
+func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
+	tick := min(time.Second, c.opts.Heartbeat/4)
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	last, lastPing, lastHello, lastSweep := time.Now(), time.Now(), time.Now(), time.Now()
+	for {
+		select {
+		case <-sock.done:
+			return
+		case <-t.C:
+		}
+		now := time.Now()
+		// The monotonic clock stands still while the machine sleeps, the wall clock does not.
+		if slept := now.Round(0).Sub(last.Round(0)) - now.Sub(last); slept > 15*time.Second {
+			c.log.Info("machine slept, connecting again", "for", slept)
+			sock.close(0, "")
+			return
+		}
+		last = now
+		interval := c.opts.Heartbeat
+		c.mu.Lock()
+		if len(c.attempts) == 0 {
+			interval *= 3
+		}
+		c.mu.Unlock()
+		if silent := time.Duration(now.UnixNano() - heard.Load()); silent >= 2*interval {
+			c.log.Info("relay is silent, connecting again", "for", silent)
+			sock.close(0, "")
+			return
+		}
+		if now.Sub(lastPing) >= interval {
+			lastPing = now
+			pinged.Store(now.UnixNano())
+			sock.send(&Frame{Version: Version, Type: typePing})
+		}
+		if now.Sub(lastHello) >= time.Minute { // is the registration still ours?
+			lastHello = now
+			sock.send(helloFrame(c.hello()))
+		}
+		if now.Sub(lastSweep) >= 15*time.Second {
+			lastSweep = now
+			c.sweep(now)
+		}
+	}
+}
+
+// Time after which a silent sandbox is forgotten: longer than a function can run. One that was only frozen opens a
+// new session.
+const linkExpiry = 16 * time.Minute
+
+func (c *Conn) sweep(now time.Time) {
+	c.mu.Lock()
+	links := make([]*devLink, 0, len(c.links))
+	for _, l := range c.links {
+		links = append(links, l)
+	}
+	c.mu.Unlock()
+	var silent []*devLink
+	for _, l := range links {
+		l.mu.Lock()
+		if now.Sub(l.heard) > linkExpiry {
+			silent = append(silent, l)
+		}
+		l.mu.Unlock()
+	}
+	c.mu.Lock()
+	busy := map[*devLink]bool{}
+	for id, a := range c.attempts {
+		if a.answered && now.After(a.expires) {
+			delete(c.attempts, id)
+		} else if !a.answered {
+			busy[a.link] = true
+		}
+	}
+	var old []*devLink
+	for _, l := range silent {
+		if c.links[l.sandbox] == l && !busy[l] {
+			old = append(old, l)
+			delete(c.links, l.sandbox)
+		}
+	}
+	c.mu.Unlock()
+	for _, l := range old {
+		l.end()
+	}
+}
+
+// frame handles one frame; an error ends the connection.
+func (c *Conn) frame(sock *socket, f *Frame) error {
+	switch f.Type {
+	case typeWelcome:
+		return nil
+	case typeBye:
+		if f.From == "" {
+			c.mu.Lock()
+			c.replaced = f.Code == "replaced"
+			c.mu.Unlock()
+			return fmt.Errorf("relay says bye: %s %s", f.Code, f.Data)
+		}
+	case typeNak:
+		return c.nak(f)
+	}
+	l := c.link(sock, f)
+	if l == nil {
+		return nil
+	}
+	msg, err := l.receive(f)
+	if err != nil {
+		sock.send(nak(f, err.Error()))
+		return nil
+	}
+	if msg == nil {
+		return nil
+	}
+	switch msg.typ {
+	case typeInit:
+		init := &Init{}
+		if err := json.Unmarshal(msg.body, init); err != nil {
+			sock.send(nak(f, "bad-init"))
+			return nil
+		}
+		l.init = init
+		held := l.held
+		l.held = nil
+		for _, msg := range held {
+			c.start(l, msg)
+		}
+	case typeReq:
+		if l.init == nil {
+			l.held = append(l.held, msg)
+			return nil
+		}
+		c.start(l, msg)
+	case typeCancel:
+		c.abandon(l, msg.id)
+	case typeResume:
+		l.resumed(rtoMin)
+		l.control(typeAck, "")
+	case typeBye:
+		c.forget(l)
+	case typeAck:
+	default:
+		sock.send(nak(f, "unknown-type"))
+	}
+	return nil
+}
+
+// nak refuses a frame that came through the relay.
+func nak(f *Frame, code string) *Frame {
+	data, _ := json.Marshal(refused{Seq: int64(f.Seq), Type: f.Type})
+	return &Frame{
+		Version: Version, Type: typeNak, Code: code, To: f.From,
+		Session: f.Session, Sandbox: f.Sandbox, ID: f.ID, Data: data,
+	}
+}
+
+// link finds the session of a frame, or opens it when the frame is of an init. Everyone else is told that the session
+// is not known here, and starts a new one.
+func (c *Conn) link(sock *socket, f *Frame) *devLink {
+	c.mu.Lock()
+	l := c.links[f.Sandbox]
+	if l == nil || l.session != f.Session {
+		if f.Type != typeInit || l != nil && f.Session < l.session {
+			c.mu.Unlock()
+			if f.Type != typeNak {
+				sock.send(nak(f, "unknown-session"))
+			}
+			return nil
+		}
+		old := l
+		l = &devLink{link: newLink(f.Sandbox, f.Session, &c.sock, format{frame: frameBytes}, &c.memory)}
+		if f.Codec == codecRaw { // the sandbox has read it in its welcome, which is the same relay's
+			l.format = format{frame: fastFrameBytes, raw: true}
+		}
+		c.links[f.Sandbox] = l
+		c.mu.Unlock()
+		if old != nil {
+			old.end()
+		}
+		c.mu.Lock()
+	}
+	c.mu.Unlock()
+	// A late frame of the sandbox's connection before must not lead us back to it.
+	l.mu.Lock()
+	moved := !l.ready || l.to != f.From && (f.Type == typeResume || f.Type == typeInit)
+	if moved {
+		l.to = f.From
+	}
+	l.mu.Unlock()
+	if moved {
+		l.resumed(0)
+	}
+	return l
+}
+
+// nak handles a refusal of something we sent.
+func (c *Conn) nak(f *Frame) error {
+	var what refused
+	json.Unmarshal(f.Data, &what)
+	c.log.Debug("frame refused", "code", f.Code, "sandbox", f.Sandbox, "attempt", f.ID, "type", what.Type)
+	switch f.Code {
+	case "gone": // keep what it has not got; it will resume over a new connection
+		c.mu.Lock()
+		l := c.links[f.Sandbox]
+		c.mu.Unlock()
+		if l != nil && l.session == f.Session {
+			l.mu.Lock()
+			if l.to == what.To {
+				l.ready = false
+			}
+			l.mu.Unlock()
+		}
+	case "not-registered", "hello-first":
+		return errors.New("relay does not know this connection any more")
+	case "developer-present":
+		c.mu.Lock()
+		c.replaced = true
+		c.mu.Unlock()
+		return fmt.Errorf("another developer is registered: %s", f.Data)
+	}
+	return nil
+}
+
+// start runs an attempt, unless it runs or ran already: then its answer goes to the session that asks now.
+func (c *Conn) start(l *devLink, msg *received) {
+	var line reqLine
+	event, err := cutLine(msg.body, &line)
+	if err != nil {
+		l.post(typeErr, msg.id, errorMessage(errLine{ErrorBusy}, err.Error()), nil)
+		return
+	}
+	c.mu.Lock()
+	if a := c.attempts[msg.id]; a != nil {
+		a.link = l
+		kind, body := a.kind, a.body
+		answered := a.answered
+		c.mu.Unlock()
+		if answered && kind != "" {
+			l.post(kind, msg.id, body, c.delivered(msg.id))
+		}
+		return
+	}
+	if len(c.attempts) >= c.opts.MaxInvoke || c.closed {
+		c.mu.Unlock()
+		l.post(typeErr, msg.id, errorMessage(errLine{ErrorBusy}, "the developer's end holds too many invocations already"), nil)
+		return
+	}
+	remaining := time.Duration(line.Remaining)*time.Millisecond - time.Duration(c.rtt.Load())
+	inv := &Invocation{
+		ID: msg.id, RequestID: line.Request, Function: l.init.Function, Sandbox: l.sandbox,
+		Deadline: time.Now().Add(remaining), Event: event, Header: line.Header, Init: l.init, Env: l.init.Env,
+	}
+	ctx, cancel := context.WithCancelCause(c.ctx)
+	a := &attempt{inv: inv, link: l, cancel: cancel, expires: inv.Deadline.Add(time.Minute)}
+	inv.answer = func(kind, errType string, body []byte) bool { return c.answer(a, kind, errType, body) }
+	inv.log = func(lines []byte) { c.logLines(a, lines) }
+	c.attempts[msg.id] = a
+	c.running.Add(1)
+	c.mu.Unlock()
+	go func() {
+		defer c.running.Done()
+		timed, stop := context.WithDeadline(ctx, inv.Deadline)
+		c.opts.Handler.Invoke(timed, inv)
+		stop()
+		cancel(context.Canceled)
+		if c.answer(a, typeErr, ErrorNoAnswer, errorBody(ErrorNoAnswer, "the function was not answered for")) {
+			c.log.Error("handler did not answer", "attempt", inv.ID)
+		}
+	}()
+}
+
+// errorBody is the JSON body of an error of ours, in the shape the Node client uses.
+func errorBody(errType, message string) []byte {
+	b, _ := json.Marshal(map[string]any{"errorType": errType, "errorMessage": message, "trace": []string{}})
+	return b
+}
+
+func errorMessage(line errLine, message string) []byte {
+	return withLine(line, errorBody(line.Type, message))
+}
+
+// answer takes the first answer of an attempt and reports whether this was it.
+func (c *Conn) answer(a *attempt, kind, errType string, body []byte) bool {
+	c.mu.Lock()
+	if a.answered {
+		c.mu.Unlock()
+		return false
+	}
+	a.answered = true
+	if kind == typeRes && len(body) > messageBytes {
+		kind, errType = typeErr, ErrorTooLarge
+		body = errorBody(ErrorTooLarge, fmt.Sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size.", len(body)))
+	}
+	if kind == typeErr {
+		body = withLine(errLine{errType}, body)
+	}
+	a.kind, a.body = kind, body
+	l := a.link
+	c.mu.Unlock()
+	l.post(kind, a.inv.ID, body, c.delivered(a.inv.ID))
+	return true
+}
+
+// delivered forgets an attempt whose answer the sandbox has. It runs under the link's mutex, which is taken before
+// Conn.mu, never after.
+func (c *Conn) delivered(id string) func() {
+	return func() {
+		c.mu.Lock()
+		delete(c.attempts, id)
+		c.mu.Unlock()
+	}
+}
+
+func (c *Conn) logLines(a *attempt, lines []byte) {
+	c.mu.Lock()
+	l, answered := a.link, a.answered
+	c.mu.Unlock()
+	if !answered {
+		l.post(typeLog, a.inv.ID, lines, nil)
+	}
+}
+
+// abandon ends an attempt nobody waits for any more. Its id is remembered for a while, since the request itself may
+// be the later one of the two to arrive.
+func (c *Conn) abandon(l *devLink, id string) {
+	c.mu.Lock()
+	a := c.attempts[id]
+	c.attempts[id] = &attempt{link: l, answered: true, expires: time.Now().Add(time.Minute)}
+	if a != nil {
+		a.answered = true
+	}
+	c.mu.Unlock()
+	if a != nil && a.cancel != nil {
+		a.cancel(ErrCancelled)
+	}
+}
+
+// forget ends a session whose sandbox has left.
+func (c *Conn) forget(l *devLink) {
+	var left []string
+	c.mu.Lock()
+	if c.links[l.sandbox] == l {
+		delete(c.links, l.sandbox)
+	}
+	for id, a := range c.attempts {
+		if a.link == l {
+			left = append(left, id)
+		}
+	}
+	c.mu.Unlock()
+	for _, id := range left {
+		c.abandon(l, id)
+	}
+	l.end()
+}
+
+// Close ends the contexts of running handlers, waits for them, sends their answers and closes the connection.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		c.wg.Wait()
+		return nil
+	}
+	c.closed = true
+	for _, a := range c.attempts {
+		if a.cancel != nil {
+			a.cancel(ErrClosed)
+		}
+	}
+	c.mu.Unlock()
+	c.running.Wait()
+	if sock := c.sock.Load(); sock != nil {
+		sock.close(websocket.CloseNormalClosure, "bye")
+	}
+	c.cancel(ErrClosed)
+	c.wg.Wait()
+	c.mu.Lock()
+	links := c.links
+	c.links = map[string]*devLink{}
+	c.mu.Unlock()
+	for _, l := range links {
+		l.end()
+	}
+	return nil
+}

@@ -30,6 +30,7 @@ const (
 	ErrorDeadlineNear  = "SST.DeadlineNear"  // answered just before Lambda would kill the sandbox
 	ErrorDeveloperLost = "SST.DeveloperLost" // the developer's end restarted while it may have run this attempt
 	ErrorNoAnswer      = "SST.NoAnswer"      // a Handler returned without answering
+	ErrorProtocol      = "SST.Protocol"      // a message could not be read by the other end
 	ErrorTooLarge      = "Function.ResponseSizeTooLarge"
 	ErrorBusy          = "SST.Busy" // the developer's end holds too much already
 )

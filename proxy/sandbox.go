@@ -2,10 +2,27 @@ package proxy
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Patience of a sandbox.
+const (
+	seekTime    = 3 * time.Second        // for a developer's end to take a request
+	ackTime     = time.Second            // for an acknowledgement, before the connection counts as dead
+	probeTime   = 5 * time.Second        // of silence before a waiting sandbox asks whether anyone is there
+	graceTime   = 10 * time.Second       // for a developer's end that took a request and is gone to come back
+	watchPeriod = 100 * time.Millisecond // while something is in flight
+	tailBytes   = 4 << 10
 )
 
 // SandboxOptions configures OpenSandbox.
@@ -13,13 +30,45 @@ type SandboxOptions struct {
 	URL    string
 	Header http.Header
 	Token  string
-	ID     string // unique per sandbox
-	Init   Init   // function, environment and so on; sent once
+	ID     string        // unique per sandbox; default: random
+	Init   Init          // function, environment and so on; sent once
+	Grace  time.Duration // how long after the deadline an answer is still awaited; 0 = 2 s
 	Logger *slog.Logger
 }
 
 // Sandbox is the function's end inside this process. It has the same conversation as the stub in Lambda.
-type Sandbox struct{}
+type Sandbox struct {
+	opts   SandboxOptions
+	log    *slog.Logger
+	ctx    context.Context
+	cancel context.CancelFunc
+	done   chan struct{} // run has ended
+	kick   chan struct{} // a connection is wanted
+	sock   atomic.Pointer[socket]
+	memory atomic.Int64
+
+	mu         sync.Mutex
+	link       *link // nil before the first welcome
+	last       int64 // time in the newest session's name
+	calls      map[string]*call
+	watching   bool
+	watch      *time.Timer
+	absent     time.Time // since when the relay has said that no developer is there; zero: one is
+	probed     time.Time
+	connecting error // why the last try to connect failed
+}
+
+// call is a request in flight. Guarded by Sandbox.mu, but for acked.
+type call struct {
+	id       string
+	req      Request
+	started  time.Time
+	acked    atomic.Bool // the developer's end has it, so it may run
+	answer   chan *Response
+	tail     []byte
+	finished bool
+	given    bool // up: the answer is ours, the developer's end must be told
+}
 
 // Request is an invocation to be made.
 type Request struct {
@@ -39,14 +88,459 @@ type Response struct {
 }
 
 // OpenSandbox connects a sandbox. It returns at once: the connection is made in the background and awaited by the
-// first Invoke.
+// first Invoke. ctx bounds the life of the sandbox like Close.
 func OpenSandbox(ctx context.Context, opts SandboxOptions) (*Sandbox, error) {
-	return nil, errors.New("open sandbox: not there yet")
+	if opts.Init.Function == "" {
+		return nil, errors.New("open sandbox: no function")
+	}
+	if opts.ID == "" {
+		opts.ID = token(8)
+	}
+	opts.Grace = orDefault(opts.Grace, 2*time.Second)
+	s := &Sandbox{
+		opts: opts, log: logger(opts.Logger).With("sandbox", opts.ID), done: make(chan struct{}),
+		kick: make(chan struct{}, 1), calls: map[string]*call{},
+	}
+	s.ctx, s.cancel = context.WithCancel(ctx)
+	s.kick <- struct{}{}
+	go s.run()
+	return s, nil
 }
 
 // Invoke runs one invocation and returns its answer. The error is for what is no answer of a function at all: ctx
-// ended, sandbox closed. Concurrent calls are allowed; a caller that wants Lambda's one at a time keeps to it.
-func (s *Sandbox) Invoke(ctx context.Context, req Request) (*Response, error) { return nil, nil }
+// ended, sandbox closed, event too large. Concurrent calls are allowed; a caller that wants Lambda's one at a time
+// keeps to it.
+func (s *Sandbox) Invoke(ctx context.Context, req Request) (*Response, error) {
+	if len(req.Event) > messageBytes-(64<<10) {
+		return nil, fmt.Errorf("invoke %s: event of %d bytes is too large", s.opts.Init.Function, len(req.Event))
+	}
+	now := time.Now()
+	if req.RequestID == "" {
+		req.RequestID = uuid()
+	}
+	if req.Deadline.IsZero() {
+		timeout := time.Duration(s.opts.Init.Timeout) * time.Second
+		req.Deadline = now.Add(orDefault(timeout, 15*time.Minute))
+	}
+	c := &call{id: req.RequestID + "." + token(8), req: req, started: now, answer: make(chan *Response, 1)}
+	s.mu.Lock()
+	s.calls[c.id] = c
+	link := s.link
+	s.startWatch()
+	s.mu.Unlock()
+	defer s.drop(c)
+	if s.sock.Load() == nil {
+		s.wanted()
+	}
+	if link != nil {
+		s.post(c, link)
+		s.mu.Lock()
+		if !link.isReady() && s.sock.Load() != nil {
+			s.probe(link, now)
+		}
+		s.mu.Unlock()
+	}
+	deadline := time.NewTimer(time.Until(req.Deadline) + s.opts.Grace)
+	defer deadline.Stop()
+	select {
+	case r := <-c.answer:
+		if c.given {
+			s.cancelCall(c)
+		}
+		return r, nil
+	case <-deadline.C:
+		s.cancelCall(c)
+		return c.fail(ErrorDeadlineNear, "the developer's end did not answer before the deadline"), nil
+	case <-ctx.Done():
+		s.cancelCall(c)
+		return nil, context.Cause(ctx)
+	case <-s.ctx.Done():
+		return nil, fmt.Errorf("invoke %s: sandbox closed", s.opts.Init.Function)
+	}
+}
+
+// uuid returns a random UUID (version 4).
+func uuid() string {
+	var b [16]byte
+	rand.Read(b[:])
+	b[6], b[8] = b[6]&0x0f|0x40, b[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
+
+func (s *Sandbox) wanted() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// post sends a request over link. When the session ends meanwhile, renew has seen that it was not posted yet and
+// leaves it to us to follow to the new one.
+func (s *Sandbox) post(c *call, link *link) {
+	line := reqLine{Request: c.req.RequestID, Remaining: time.Until(c.req.Deadline).Milliseconds(), Header: c.req.Header}
+	body := withLine(line, c.req.Event)
+	for !link.post(typeReq, c.id, body, func() { c.acked.Store(true) }) {
+		s.mu.Lock()
+		next := s.link
+		finished := c.finished
+		s.mu.Unlock()
+		if next == link || finished {
+			return
+		}
+		link = next
+	}
+}
+
+func (s *Sandbox) drop(c *call) {
+	s.mu.Lock()
+	c.finished = true
+	delete(s.calls, c.id)
+	s.mu.Unlock()
+}
+
+// cancelCall tells the developer's end that nobody waits for c any more, and sends no more of it.
+func (s *Sandbox) cancelCall(c *call) {
+	s.mu.Lock()
+	link := s.link
+	s.mu.Unlock()
+	if link != nil {
+		link.withdraw(c.id)
+		link.post(typeCancel, c.id, nil, nil)
+	}
+}
+
+// fail makes an answer of our own.
+func (c *call) fail(errType, message string) *Response {
+	c.given = true
+	return &Response{RequestID: c.req.RequestID, FunctionError: true, ErrorType: errType, Body: errorBody(errType, message)}
+}
+
+// finish gives a call its answer. Called with mu held; the first answer counts.
+func (s *Sandbox) finish(c *call, r *Response) {
+	if c.finished {
+		return
+	}
+	c.finished = true
+	if c.req.Header.Tail {
+		r.LogTail = c.tail
+	}
+	r.RequestID = c.req.RequestID
+	c.answer <- r
+}
+
+// run makes connections while they are wanted.
+func (s *Sandbox) run() {
+	defer close(s.done)
+	h := hello{Role: roleSandbox, Min: MinVersion, Max: Version}
+	for try := 0; ; {
+		s.mu.Lock()
+		idle := len(s.calls) == 0
+		s.mu.Unlock()
+		if idle {
+			select {
+			case <-s.kick:
+			case <-s.ctx.Done():
+				return
+			}
+		}
+		if try > 0 && !sleep(s.ctx, backoff(try, time.Second)) {
+			return
+		}
+		sock, w, err := connect(s.ctx, s.opts.URL, s.opts.Header, s.opts.Token, h)
+		s.mu.Lock()
+		s.connecting = err
+		s.mu.Unlock()
+		if err != nil {
+			if s.ctx.Err() != nil {
+				return
+			}
+			s.log.Debug("relay not reached", "error", err)
+			try++
+			continue
+		}
+		try = 1
+		err = s.serve(sock, w)
+		s.log.Debug("relay connection lost", "error", err)
+		if s.ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// serve holds the conversation over one connection.
+func (s *Sandbox) serve(sock *socket, w welcome) error {
+	stop := context.AfterFunc(s.ctx, func() { sock.close(websocket.CloseNormalClosure, "") })
+	defer stop()
+	s.mu.Lock()
+	link := s.link
+	s.absent = time.Time{}
+	s.probed = time.Now()
+	s.sock.Store(sock)
+	s.mu.Unlock()
+	if link == nil {
+		s.renew(w.format())
+	} else {
+		link.control(typeResume, "")
+	}
+	defer func() {
+		s.mu.Lock()
+		s.sock.Store(nil)
+		if s.link != nil {
+			s.link.detach()
+		}
+		s.mu.Unlock()
+		sock.close(0, "")
+		<-sock.gone
+	}()
+	for {
+		f, err := readFrame(sock)
+		if err != nil {
+			return err
+		}
+		if err := s.frame(sock, f, w.format()); err != nil {
+			return err
+		}
+	}
+}
+
+// renew opens a new session and posts into it what the developer's end of the session before cannot have got. What it
+// may have got is answered with an error: to run it again could run it twice.
+func (s *Sandbox) renew(w format) {
+	body, _ := json.Marshal(s.opts.Init)
+	s.mu.Lock()
+	old := s.link
+	s.last = max(s.last+1, time.Now().UnixMilli())
+	link := newLink(s.opts.ID, fmt.Sprintf("%011x-%s", s.last, token(4)), &s.sock, w, &s.memory)
+	link.ready = true
+	var again []*call
+	if old == nil {
+		for _, c := range s.calls {
+			again = append(again, c)
+		}
+	} else {
+		untouched := old.end()
+		for _, c := range s.calls {
+			safe, posted := untouched[c.id]
+			switch {
+			case posted && safe:
+				again = append(again, c)
+			case posted || c.acked.Load():
+				s.finish(c, c.fail(ErrorDeveloperLost, "the developer's end restarted while it may have run this invocation"))
+			}
+		}
+	}
+	// init is posted before anyone can see the link, so that it has number 1.
+	link.post(typeInit, "", body, nil)
+	s.link = link
+	s.mu.Unlock()
+	for _, c := range again {
+		go s.post(c, link) // not here: the reader must not wait for room in the queue
+	}
+}
+
+// frame handles one frame; an error ends the connection.
+func (s *Sandbox) frame(sock *socket, f *Frame, w format) error {
+	switch f.Type {
+	case typeWelcome, typePong:
+		return nil
+	}
+	s.mu.Lock()
+	link := s.link
+	s.mu.Unlock()
+	if f.Session != link.session {
+		return nil // of a session that is over
+	}
+	if f.Type == typeNak {
+		return s.nak(link, f, w)
+	}
+	msg, err := link.receive(f)
+	if err != nil {
+		sock.send(nak(f, err.Error()))
+		s.failCall(f.ID, ErrorProtocol, "the answer could not be read: "+err.Error())
+		return nil
+	}
+	s.mu.Lock()
+	s.absent = time.Time{}
+	s.mu.Unlock()
+	if !link.isReady() { // the developer's end knows the session: whatever it sends tells what it has
+		link.resumed(0)
+	}
+	if msg == nil {
+		return nil
+	}
+	switch msg.typ {
+	case typeRes:
+		s.answered(msg.id, &Response{Body: msg.body})
+	case typeErr:
+		var line errLine
+		body, err := cutLine(msg.body, &line)
+		if err != nil {
+			s.failCall(msg.id, ErrorProtocol, err.Error())
+			return nil
+		}
+		s.answered(msg.id, &Response{Body: body, FunctionError: true, ErrorType: line.Type})
+	case typeLog:
+		s.mu.Lock()
+		if c := s.calls[msg.id]; c != nil {
+			c.tail = append(c.tail, msg.body...)
+			c.tail = c.tail[max(0, len(c.tail)-tailBytes):]
+		}
+		s.mu.Unlock()
+	case typeResume:
+		link.resumed(rtoMin)
+	case typeAck, typeBye:
+	default:
+		sock.send(nak(f, "unknown-type"))
+	}
+	return nil
+}
+
+func (s *Sandbox) answered(id string, r *Response) {
+	s.mu.Lock()
+	if c := s.calls[id]; c != nil {
+		s.finish(c, r)
+	}
+	s.mu.Unlock()
+}
+
+func (s *Sandbox) failCall(id, errType, message string) {
+	s.mu.Lock()
+	if c := s.calls[id]; c != nil {
+		s.finish(c, c.fail(errType, message))
+	}
+	s.mu.Unlock()
+}
+
+// nak handles a refusal of something we sent.
+func (s *Sandbox) nak(link *link, f *Frame, w format) error {
+	var what refused
+	json.Unmarshal(f.Data, &what)
+	switch f.Code {
+	case "no-developer":
+		link.refused(uint64(what.Seq))
+		link.detach()
+		s.mu.Lock()
+		if s.absent.IsZero() {
+			s.absent = time.Now()
+		}
+		s.mu.Unlock()
+	case "unknown-session":
+		// Refusals of the frames still on their way come before the refusal of the resume sent now, and tell which
+		// requests may safely move to a new session.
+		link.refused(uint64(what.Seq))
+		if what.Type == typeResume {
+			s.renew(w)
+		} else {
+			link.detach()
+			link.control(typeResume, "")
+		}
+	case "hello-first":
+		return errors.New("relay does not know this connection any more")
+	case errBusy.Error():
+		s.failCall(f.ID, ErrorBusy, "the developer's end holds too much already")
+	default:
+		s.failCall(f.ID, ErrorProtocol, "the developer's end refused the request: "+f.Code)
+	}
+	return nil
+}
+
+// startWatch begins to look after what is in flight. Called with mu held.
+func (s *Sandbox) startWatch() {
+	if s.watching {
+		return
+	}
+	s.watching = true
+	if s.watch == nil {
+		s.watch = time.AfterFunc(watchPeriod, s.look)
+	} else {
+		s.watch.Reset(watchPeriod)
+	}
+}
+
+// look ends what has waited too long: a connection without acknowledgements, a request nobody takes.
+func (s *Sandbox) look() {
+	now := time.Now()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.calls) == 0 || s.ctx.Err() != nil {
+		s.watching = false
+		return
+	}
+	s.watch.Reset(watchPeriod)
+	sock, link := s.sock.Load(), s.link
+	if sock == nil {
+		s.wanted()
+	}
+	var moved, heard time.Time
+	var ready bool
+	waiting := 0
+	if link != nil {
+		link.mu.Lock()
+		moved, heard, ready, waiting = link.moved, link.heard, link.ready, len(link.unacked)
+		link.mu.Unlock()
+	}
+	if link != nil && sock != nil {
+		switch {
+		case !ready: // ask until someone is there
+			s.probe(link, now)
+		case waiting > 0 && now.Sub(moved) > ackTime+link.rtt() && now.Sub(s.probed) > ackTime:
+			s.log.Info("no acknowledgement, connecting again")
+			sock.close(0, "")
+		case now.Sub(heard) > 2*probeTime && now.Sub(s.probed) > probeTime:
+			s.log.Info("no sign of life, connecting again")
+			sock.close(0, "")
+		case now.Sub(heard) > probeTime && now.Sub(s.probed) > probeTime:
+			s.probe(link, now)
+		}
+	}
+	for _, c := range s.calls {
+		since := c.started
+		if moved.After(since) && s.absent.IsZero() {
+			since = moved
+		}
+		budget := min(seekTime, c.req.Deadline.Sub(c.started)/4)
+		switch {
+		case !c.acked.Load() && now.Sub(since) > budget:
+			s.finish(c, c.fail(ErrorNoDeveloper, s.nobody()))
+		case c.acked.Load() && !s.absent.IsZero() && now.Sub(s.absent) > graceTime:
+			s.finish(c, c.fail(ErrorDeveloperLost, "the developer's end left while it ran this invocation"))
+		}
+	}
+}
+
+func (s *Sandbox) nobody() string {
+	switch {
+	case s.connecting != nil:
+		return "the relay could not be reached: " + s.connecting.Error()
+	case !s.absent.IsZero():
+		return "no developer is connected: run `sst start`"
+	}
+	return "the developer's end does not answer"
+}
+
+// probe asks whether the developer's end is there and knows the session. Called with mu held.
+func (s *Sandbox) probe(link *link, now time.Time) {
+	s.probed = now
+	link.control(typeResume, "")
+}
 
 // Close ends the sandbox; the developer's end forgets it.
-func (s *Sandbox) Close() error { return nil }
+func (s *Sandbox) Close() error {
+	s.mu.Lock()
+	link := s.link
+	s.mu.Unlock()
+	if link != nil {
+		link.control(typeBye, "")
+	}
+	s.cancel()
+	<-s.done
+	if link != nil {
+		link.end()
+	}
+	s.mu.Lock()
+	if s.watch != nil {
+		s.watch.Stop()
+	}
+	s.mu.Unlock()
+	return nil
+}

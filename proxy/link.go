@@ -1,0 +1,385 @@
+package proxy
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Timing of the link.
+const (
+	ackDelay  = 20 * time.Millisecond // an acknowledgement waits this long for a frame to ride on
+	ackEvery  = 32                    // or for this many frames
+	rtoMin    = 200 * time.Millisecond
+	rtoMax    = 5 * time.Second
+	rtoFrames = 32 // frames sent again at once
+	sequences = 1 << 16
+)
+
+// link is one end of the conversation between a sandbox and a developer's end. It outlives connections: every frame
+// that matters has a number, is kept until the other end has acknowledged it, and is sent again after a reconnect or
+// when the acknowledgement is overdue; what arrives twice is dropped. The relay need not be reliable.
+type link struct {
+	session string
+	sandbox string
+	sock    *atomic.Pointer[socket] // the connection of the end now, nil between two
+	format  format
+	memory  *atomic.Int64 // bytes of incomplete messages of the whole end
+
+	mu      sync.Mutex
+	ready   bool   // frames may be sent: the other end is there and knows the session
+	dead    bool   // the session is over
+	to      string // developer's end: the sandbox's connection
+	next    uint64 // number of the last frame posted
+	unacked []*outFrame
+	got     uint64          // everything up to here has arrived
+	beyond  map[uint64]bool // and these
+	partial map[uint64]*assembly
+	owed    int // frames received since k was last told
+	ackOn   bool
+	ackTmr  *time.Timer
+	rtoTmr  *time.Timer
+	rtoOn   bool
+	rto     time.Duration
+	srtt    time.Duration
+	moved   time.Time // last time the other end acknowledged something new
+	heard   time.Time // last frame received
+}
+
+// outFrame is a frame waiting for its acknowledgement.
+type outFrame struct {
+	*Frame
+	sentAt time.Time
+	sends  int    // transmissions not known to have failed
+	acked  func() // called under the link's mutex
+}
+
+func newLink(sandbox, session string, sock *atomic.Pointer[socket], w format, memory *atomic.Int64) *link {
+	now := time.Now()
+	return &link{
+		session: session, sandbox: sandbox, sock: sock, format: w, memory: memory,
+		beyond: map[uint64]bool{}, partial: map[uint64]*assembly{}, moved: now, heard: now,
+	}
+}
+
+// post sends a message reliably. acked, which may be nil, is called once the other end has all of it; it must not
+// call the link. post reports false when the session is over.
+func (l *link) post(t, id string, body []byte, acked func()) bool {
+	frames := split(t, id, body, l.format)
+	now := time.Now()
+	l.mu.Lock()
+	if l.dead {
+		l.mu.Unlock()
+		return false
+	}
+	if len(l.unacked) == 0 {
+		l.moved = now
+	}
+	out := make([]*outFrame, len(frames))
+	for n, f := range frames {
+		l.next++
+		f.Seq, f.Session, f.Sandbox = l.next, l.session, l.sandbox
+		out[n] = &outFrame{Frame: f}
+	}
+	out[len(out)-1].acked = acked
+	l.unacked = append(l.unacked, out...)
+	l.transmit(now, out, true)
+	return true
+}
+
+// transmit writes frames; it is called with mu held and releases it. Without wait it does not block, for readers.
+func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
+	sock := l.sock.Load()
+	if !l.ready || sock == nil || len(frames) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	for _, f := range frames {
+		f.sends++
+		f.sentAt = now
+	}
+	to, ack := l.to, l.got
+	l.owed = 0
+	l.armResend()
+	l.mu.Unlock()
+	for _, f := range frames {
+		b := frameBuffer(f.Frame, ack, to)
+		if err := sock.put(b, wait); err != nil {
+			b.free()
+			return
+		}
+	}
+}
+
+// control sends a frame that is not acknowledged and not kept.
+func (l *link) control(t, code string) {
+	l.mu.Lock()
+	f := &Frame{Version: Version, Type: t, Code: code, Session: l.session, Sandbox: l.sandbox, To: l.to, Ack: l.got}
+	l.owed = 0
+	l.mu.Unlock()
+	if sock := l.sock.Load(); sock != nil {
+		sock.send(f)
+	}
+}
+
+// received is what a frame turned out to be.
+type received struct {
+	typ, id string
+	body    []byte
+}
+
+// receive takes a frame of this session. It returns the message that is complete with it, if any; an error means the
+// message has to be refused with that reason.
+func (l *link) receive(f *Frame) (*received, error) {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.heard = now
+	l.trim(f.Ack, now)
+	if f.Seq == 0 {
+		return &received{typ: f.Type, id: f.ID, body: f.Data}, nil
+	}
+	if f.Seq <= l.got || l.beyond[f.Seq] {
+		l.owe(ackEvery) // the other end did not hear our acknowledgement: tell at once
+		return nil, nil
+	}
+	if f.Seq > l.got+sequences {
+		return nil, errBusy
+	}
+	if uint64(f.Index) >= f.Seq {
+		return nil, errChunks
+	}
+	first := f.Seq - uint64(f.Index)
+	a := l.partial[first]
+	if a == nil {
+		a = &assembly{}
+	}
+	if f.Count > 1 && l.memory.Add(int64(len(f.Data))) > totalBytes {
+		l.memory.Add(-int64(len(f.Data)))
+		return nil, errBusy // not acknowledged: it comes again
+	}
+	l.beyond[f.Seq] = true
+	for l.beyond[l.got+1] {
+		l.got++
+		delete(l.beyond, l.got)
+	}
+	l.owe(1)
+	err := a.add(f)
+	if a.missing > 0 {
+		l.partial[first] = a
+		return nil, err
+	}
+	delete(l.partial, first)
+	if f.Count > 1 {
+		l.memory.Add(-int64(a.bytes))
+	}
+	if err != nil || a.failed {
+		return nil, err
+	}
+	body, err := a.message()
+	if err != nil {
+		return nil, err
+	}
+	return &received{typ: f.Type, id: f.ID, body: body}, nil
+}
+
+// trim forgets what the other end has. Called with mu held.
+func (l *link) trim(ack uint64, now time.Time) {
+	n := 0
+	for n < len(l.unacked) && l.unacked[n].Seq <= ack {
+		f := l.unacked[n]
+		if f.acked != nil {
+			f.acked()
+		}
+		if f.sends == 1 {
+			if rtt := now.Sub(f.sentAt); l.srtt == 0 {
+				l.srtt = rtt
+			} else {
+				l.srtt += (rtt - l.srtt) / 8
+			}
+		}
+		l.unacked[n] = nil
+		n++
+	}
+	if n > 0 {
+		l.unacked = l.unacked[n:]
+		if len(l.unacked) == 0 {
+			l.unacked = nil
+		}
+		l.moved = now
+		l.rto = 0
+	}
+}
+
+// owe notes that k must be told. Called with mu held.
+func (l *link) owe(n int) {
+	l.owed += n
+	if l.owed >= ackEvery {
+		l.owed = 0
+		f := &Frame{Version: Version, Type: typeAck, Session: l.session, Sandbox: l.sandbox, To: l.to, Ack: l.got}
+		if sock := l.sock.Load(); sock != nil {
+			sock.send(f)
+		}
+		return
+	}
+	if !l.ackOn {
+		l.ackOn = true
+		if l.ackTmr == nil {
+			l.ackTmr = time.AfterFunc(ackDelay, l.ackNow)
+		} else {
+			l.ackTmr.Reset(ackDelay)
+		}
+	}
+}
+
+func (l *link) ackNow() {
+	l.mu.Lock()
+	l.ackOn = false
+	owed := l.owed > 0 && !l.dead
+	l.mu.Unlock()
+	if owed {
+		l.control(typeAck, "")
+	}
+}
+
+// armResend starts the timer for overdue acknowledgements. Called with mu held.
+func (l *link) armResend() {
+	if l.rtoOn {
+		return
+	}
+	l.rtoOn = true
+	if l.rto == 0 {
+		l.rto = max(rtoMin, 3*l.srtt)
+	}
+	if l.rtoTmr == nil {
+		l.rtoTmr = time.AfterFunc(l.rto, l.overdue)
+	} else {
+		l.rtoTmr.Reset(l.rto)
+	}
+}
+
+// overdue sends the oldest frames again when nothing was acknowledged for a whole timeout.
+func (l *link) overdue() {
+	now := time.Now()
+	l.mu.Lock()
+	l.rtoOn = false
+	if l.dead || !l.ready || len(l.unacked) == 0 {
+		l.mu.Unlock()
+		return
+	}
+	if l.rto == 0 {
+		l.rto = max(rtoMin, 3*l.srtt)
+	}
+	var again []*outFrame
+	if now.Sub(l.moved) >= l.rto {
+		for _, f := range l.unacked {
+			if now.Sub(f.sentAt) >= l.rto {
+				if again = append(again, f); len(again) == rtoFrames {
+					break
+				}
+			}
+		}
+		if len(again) > 0 {
+			l.rto = min(2*l.rto, rtoMax)
+		}
+	}
+	if len(again) == 0 {
+		l.armResend()
+	}
+	l.transmit(now, again, false)
+}
+
+// resumed is called when the other end has told over a new connection (or a new one of ours) what it has: everything
+// beyond is sent again, except what has just been sent.
+func (l *link) resumed(fresh time.Duration) {
+	now := time.Now()
+	l.mu.Lock()
+	l.ready = true
+	var again []*outFrame
+	for _, f := range l.unacked {
+		if f.sends == 0 || now.Sub(f.sentAt) >= fresh {
+			again = append(again, f)
+		}
+	}
+	if len(again) < 64 {
+		l.transmit(now, again, false)
+		return
+	}
+	l.mu.Unlock()
+	go func() { // the reader must not wait for room in the queue
+		for len(again) > 0 {
+			n := min(len(again), 64)
+			l.mu.Lock()
+			l.transmit(time.Now(), again[:n], true)
+			again = again[n:]
+		}
+	}()
+}
+
+// detach stops sending until the next resumed.
+func (l *link) detach() {
+	l.mu.Lock()
+	l.ready = false
+	l.mu.Unlock()
+}
+
+// refused notes that a transmission of frame seq came back undelivered.
+func (l *link) refused(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.unacked {
+		if f.Seq == seq && f.sends > 0 {
+			f.sends--
+		}
+	}
+}
+
+// end is the last thing said to a link. It reports for every attempt with frames left whether the other end cannot
+// have got it: then, and only then, may it be posted again elsewhere.
+func (l *link) end() (untouched map[string]bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	untouched = map[string]bool{}
+	l.dead, l.ready = true, false
+	for _, f := range l.unacked {
+		if _, known := untouched[f.ID]; !known {
+			untouched[f.ID] = f.Index == 0 && f.sends == 0
+		}
+	}
+	for _, a := range l.partial {
+		l.memory.Add(-int64(a.bytes))
+	}
+	l.unacked, l.partial = nil, nil
+	if l.ackTmr != nil {
+		l.ackTmr.Stop()
+	}
+	if l.rtoTmr != nil {
+		l.rtoTmr.Stop()
+	}
+	return untouched
+}
+
+// rtt is the smoothed time until an acknowledgement.
+func (l *link) rtt() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.srtt
+}
+
+func (l *link) isReady() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.ready
+}
+
+// withdraw takes back what the other end does not have of a request that nobody waits for any more. The numbers must
+// still arrive, so each frame becomes an empty one.
+func (l *link) withdraw(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.unacked {
+		if f.ID == id && f.Type == typeReq {
+			f.Frame = &Frame{Version: Version, Type: typeAck, Session: l.session, Sandbox: l.sandbox, Seq: f.Seq}
+		}
+	}
+}

@@ -1,0 +1,234 @@
+package proxy
+
+import (
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	headroom     = 64 // before a received message, for the field the relay adds
+	queueBytes   = 16 << 20
+	writeTimeout = 10 * time.Second
+)
+
+// buffer is a message on its way; body is a part of block.
+type buffer struct {
+	block  []byte
+	body   []byte
+	binary bool
+}
+
+var (
+	buffers      = sync.Pool{New: func() any { return &buffer{block: make([]byte, 4<<10)} }}
+	largeBuffers = sync.Pool{New: func() any { return &buffer{block: make([]byte, fastFrameBytes+1024)} }}
+)
+
+// newBuffer gives a buffer whose block has at least n bytes.
+func newBuffer(n int) *buffer {
+	pool := &buffers
+	if n > 4<<10 {
+		pool = &largeBuffers
+	}
+	b := pool.Get().(*buffer)
+	if cap(b.block) < n {
+		b.block = make([]byte, n)
+	}
+	b.block = b.block[:cap(b.block)]
+	return b
+}
+
+func (b *buffer) free() {
+	b.body = nil
+	switch n := cap(b.block); {
+	case n <= 8<<10:
+		buffers.Put(b)
+	case n <= 2*fastFrameBytes:
+		largeBuffers.Put(b)
+	}
+}
+
+// frameBuffer encodes a frame.
+func frameBuffer(f *Frame, ack uint64, to string) *buffer {
+	b := newBuffer(len(f.Data)*4/3 + 512)
+	b.body = f.append(b.block[:0], ack, to)
+	b.block = b.body
+	b.binary = f.Codec == codecRaw
+	return b
+}
+
+var errClosed = errors.New("connection closed")
+
+// socket is a WebSocket with a bounded queue in front of its one writer goroutine. Its reader is whoever calls read.
+type socket struct {
+	ws   *websocket.Conn
+	wake chan struct{} // the queue is no longer empty
+	done chan struct{} // closed with the socket
+	gone chan struct{} // closed when the writer has ended
+
+	mu     sync.Mutex
+	space  *sync.Cond
+	queue  []*buffer
+	bytes  int
+	closed bool
+	final  []byte // close message to be sent last
+}
+
+func newSocket(ws *websocket.Conn) *socket {
+	s := &socket{ws: ws, wake: make(chan struct{}, 1), done: make(chan struct{}), gone: make(chan struct{})}
+	s.space = sync.NewCond(&s.mu)
+	go s.write()
+	return s
+}
+
+// put queues b. When the queue is full it waits for room if wait is set; otherwise the message is queued in any case,
+// which is for the few small ones a reader must be able to send. Unless it fails, it owns b from here on.
+func (s *socket) put(b *buffer, wait bool) error {
+	s.mu.Lock()
+	for wait && !s.closed && s.bytes > queueBytes/16 {
+		s.space.Wait()
+	}
+	return s.enqueue(b)
+}
+
+// offer queues b unless the queue is full.
+func (s *socket) offer(b *buffer) bool {
+	s.mu.Lock()
+	if s.bytes+len(b.body) > queueBytes {
+		s.mu.Unlock()
+		return false
+	}
+	return s.enqueue(b) == nil
+}
+
+// enqueue is called with mu held and releases it.
+func (s *socket) enqueue(b *buffer) error {
+	if s.closed {
+		s.mu.Unlock()
+		return errClosed
+	}
+	s.queue = append(s.queue, b)
+	s.bytes += len(b.body)
+	first := len(s.queue) == 1
+	s.mu.Unlock()
+	if first {
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+	return nil
+}
+
+// send queues a small frame of our own.
+func (s *socket) send(f *Frame) error {
+	b := frameBuffer(f, f.Ack, f.To)
+	err := s.put(b, false)
+	if err != nil {
+		b.free()
+	}
+	return err
+}
+
+func (s *socket) write() {
+	defer close(s.gone)
+	var batch, spare []*buffer
+	for {
+		s.mu.Lock()
+		batch, s.queue = s.queue, spare[:0]
+		closed, final := s.closed, s.final
+		s.mu.Unlock()
+		if len(batch) == 0 {
+			if closed {
+				s.finish(final)
+				return
+			}
+			spare = batch
+			<-s.wake
+			continue
+		}
+		for i, b := range batch {
+			kind := websocket.TextMessage
+			if b.binary {
+				kind = websocket.BinaryMessage
+			}
+			s.ws.SetWriteDeadline(time.Now().Add(writeTimeout))
+			err := s.ws.WriteMessage(kind, b.body)
+			size := len(b.body)
+			b.free()
+			batch[i] = nil
+			s.mu.Lock()
+			s.bytes -= size
+			s.space.Broadcast()
+			s.mu.Unlock()
+			if err != nil {
+				s.close(0, "")
+				s.finish(nil)
+				return
+			}
+		}
+		spare = batch
+	}
+}
+
+func (s *socket) finish(final []byte) {
+	if final != nil {
+		s.ws.WriteControl(websocket.CloseMessage, final, time.Now().Add(time.Second))
+	}
+	s.ws.Close()
+}
+
+// close ends the socket; what is queued is still written. Code 0 closes without a word.
+func (s *socket) close(code int, reason string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
+	s.closed = true
+	if code != 0 {
+		s.final = websocket.FormatCloseMessage(code, reason)
+		time.AfterFunc(time.Second, func() { s.ws.Close() }) // a peer that does not read must not hold us
+	} else {
+		s.ws.Close()
+	}
+	close(s.done)
+	s.space.Broadcast()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// read reads one message; the buffer is the caller's to free.
+func (s *socket) read() (*buffer, error) {
+	kind, r, err := s.ws.NextReader()
+	if err != nil {
+		return nil, err
+	}
+	b := newBuffer(4 << 10)
+	n := headroom
+	for {
+		if n == len(b.block) {
+			large := newBuffer(max(2*n, fastFrameBytes/4))
+			copy(large.block, b.block[:n])
+			b.free()
+			b = large
+		}
+		m, err := r.Read(b.block[n:])
+		n += m
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			b.free()
+			return nil, err
+		}
+	}
+	b.body = b.block[headroom:n]
+	b.binary = kind == websocket.BinaryMessage
+	return b, nil
+}
