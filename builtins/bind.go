@@ -102,13 +102,10 @@ func (b *binding) bind(args starlark.Tuple, kwargs []starlark.Tuple) ([]jsii.Val
 		}
 	}
 
-	if lifted != nil {
-		value, err := b.lift(lifted, last, rest, props, len(params)+1)
+	if lifted != nil && len(rest) == 0 {
+		value, err := b.lift(lifted, last, props)
 		if err != nil {
 			return nil, err
-		}
-		if len(rest) > 0 {
-			rest = rest[1:]
 		}
 		wire = append(wire, value)
 	}
@@ -124,9 +121,11 @@ func (b *binding) bind(args starlark.Tuple, kwargs []starlark.Tuple) ([]jsii.Val
 		params, rest = params[:len(params)-1], nil
 	}
 	if len(rest) > 0 {
-		most := len(params)
-		f := interp.Errorf("too-many-arguments", "Too many arguments", "%s takes %s, got %d.", b.what, arguments(most, lifted != nil), len(args))
-		f.Positional = len(args)
+		f := interp.Errorf("too-many-arguments", "Too many positional arguments", "%s takes %s, not %d.", b.what, arguments(len(params)), len(args))
+		if lifted != nil {
+			f.Hint = "Give the others by name."
+		}
+		f.Positional = len(params) + 1
 		return nil, f
 	}
 	for i, p := range params {
@@ -140,35 +139,19 @@ func (b *binding) bind(args starlark.Tuple, kwargs []starlark.Tuple) ([]jsii.Val
 	return wire, nil
 }
 
-func arguments(n int, keywords bool) string {
-	text := fmt.Sprintf("%d positional arguments", n)
-	switch n {
-	case 0:
-		text = "no positional arguments"
-	case 1:
-		text = "one positional argument"
+func arguments(n int) string {
+	if n == 1 {
+		return "1 argument by position"
 	}
-	if keywords {
-		text += ", the rest by keyword"
-	}
-	return text
+	return fmt.Sprintf("%d arguments by position", n)
 }
 
-// lift gives the value of the last struct parameter: from keywords, or as it is when given by position.
-func (b *binding) lift(t *jsii.Type, last jsii.Parameter, rest starlark.Tuple, props []pair, number int) (jsii.Value, error) {
-	if len(rest) > 0 && len(props) == 0 {
-		if rest[0] != starlark.None {
-			var value jsii.Value
-			err := b.convert(&value, rest[0], last, number)
-			return value, err
-		}
-	} else if len(rest) > 0 {
-		return nil, nil // too many, reported by the caller
-	}
+// lift gives the value of the last struct parameter from keywords.
+func (b *binding) lift(t *jsii.Type, last jsii.Parameter, props []pair) (jsii.Value, error) {
 	if len(props) == 0 && last.Type.Optional {
 		return nil, nil
 	}
-	c := &conversion{s: b.s, what: b.what, params: b.params}
+	c := &conversion{s: b.s, what: b.what, params: b.params[b.positional:]}
 	fields, err := c.fields(t, props, true)
 	if err != nil {
 		return nil, err

@@ -67,11 +67,33 @@ func (c *conversion) behaviour(v starlark.Value, t *jsii.Type) (value jsii.Value
 		if err := c.implement(cb, pairs); err != nil {
 			return nil, true, err
 		}
+		if len(methods) == 0 {
+			value, err := c.plain(cb)
+			return value, true, err
+		}
 	default:
 		return nil, false, nil
 	}
 	c.s.callbacks = append(c.s.callbacks, cb)
 	return jsii.Callback{ID: int64(len(c.s.callbacks)), FQN: t.FQN, Methods: sortedKeys(cb.impl)}, true, nil
+}
+
+// plain is an object with properties only, which needs no calls back.
+func (c *conversion) plain(cb *callback) (jsii.Value, error) {
+	wire := make(map[string]jsii.Value, len(cb.impl))
+	for js, v := range cb.impl {
+		if v == starlark.None {
+			continue
+		}
+		c.push(cb.m[js].Name)
+		value, err := c.value(v, cb.m[js].Type)
+		if err != nil {
+			return nil, err
+		}
+		c.pop()
+		wire[js] = value
+	}
+	return wire, nil
 }
 
 func (c *conversion) implement(cb *callback, pairs []pair) error {

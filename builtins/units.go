@@ -3,6 +3,7 @@ package builtins
 import (
 	"fmt"
 	"math"
+	"strconv"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -68,22 +69,28 @@ func (u *unit) parse(v starlark.Value) (n float64, w unitWord, ok bool, problem 
 		}
 		return value, w, true, ""
 	case starlark.String:
-		text := strings.TrimSpace(string(v))
-		digits := strings.TrimLeft(text, "0123456789.")
-		number, word := text[:len(text)-len(digits)], strings.TrimSpace(digits)
-		w, known := u.find(word)
-		if _, err := fmt.Sscanf(number, "%g", &n); err != nil || strings.Count(number, ".") > 1 || !known {
-			var names []string
-			for _, w := range u.words {
-				if !strings.HasSuffix(w.word, "iB") {
-					names = append(names, w.word)
-				}
-			}
-			return 0, w, true, fmt.Sprintf("%q is not understood: write a number and a unit, like %s (%s).", string(v), u.example, strings.Join(names, ", "))
-		}
-		return n, w, true, ""
+		n, w, problem := u.read(string(v))
+		return n, w, true, problem
 	}
 	return 0, w, false, ""
+}
+
+// read reads "10 seconds".
+func (u *unit) read(text string) (n float64, w unitWord, problem string) {
+	trimmed := strings.TrimSpace(text)
+	rest := strings.TrimLeft(trimmed, "0123456789.")
+	w, known := u.find(strings.TrimSpace(rest))
+	n, err := strconv.ParseFloat(trimmed[:len(trimmed)-len(rest)], 64)
+	if err == nil && known {
+		return n, w, ""
+	}
+	var names []string
+	for _, w := range u.words {
+		if !strings.HasSuffix(w.word, "iB") {
+			names = append(names, w.word)
+		}
+	}
+	return 0, w, fmt.Sprintf("%q is not understood: write a number and a unit, like %s (%s).", text, u.example, strings.Join(names, ", "))
 }
 
 // unit converts a text or number to the CDK's own Duration or Size.
