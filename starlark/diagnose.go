@@ -129,6 +129,9 @@ var refinements = []refinement{
 	{pattern(`(\S+): unexpected keyword argument "?(\w+)"?(?: \(did you mean (\w+)\?\))?`), func(m []string, _ func(string) []string) *Failure {
 		return unknownParameter(m[1], m[2], nonEmpty(m[3]))
 	}},
+	{pattern(`(\S+?):? (?:unexpected keyword arguments|does not accept keyword arguments)`), func(m []string, _ func(string) []string) *Failure {
+		return Errorf("unknown-parameter", "Unknown parameter", "%s takes no arguments by name.", m[1])
+	}},
 	{pattern(`(?:function )?(\S+?):? got multiple values for (?:parameter|keyword argument) "?(\w+)"?`), func(m []string, _ func(string) []string) *Failure {
 		return duplicateParameter(m[1], m[2])
 	}},
@@ -199,7 +202,7 @@ var refinements = []refinement{
 	{pattern(`function (\S+) called recursively`), func(m []string, _ func(string) []string) *Failure {
 		return Errorf("recursion", "Recursion", "%s is called while it is running; Starlark has no recursion, so that every evaluation ends.", m[1])
 	}},
-	{pattern(`cannot (.*) frozen (.*)`), func(m []string, _ func(string) []string) *Failure {
+	{pattern(`(?:\w+: )?cannot (.*) frozen (.*)`), func(m []string, _ func(string) []string) *Failure {
 		f := Errorf("frozen-value", "Value cannot be changed", "Cannot %s a %s of a file that has been loaded.", m[1], m[2])
 		f.Hint = "Make a copy: list(x) or dict(x)."
 		return f

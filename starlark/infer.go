@@ -18,6 +18,7 @@ type Inference struct {
 	env     Env
 	globals *scope
 	broken  map[string]bool // names in statements that did not parse
+	anyName bool            // a load did not parse: it may define any name
 	loads   map[string]loaded
 }
 
@@ -70,10 +71,8 @@ func Infer(f *File, env Env) *Inference {
 		// Whatever a broken statement mentions may be defined by it.
 		for _, t := range lex(s.Text, s.Line) {
 			if t.kind == nameToken {
+				inf.anyName = inf.anyName || t.text == "load"
 				inf.broken[t.text] = true
-				if b := inf.globals.names[t.text]; b != nil && t.col == 1 {
-					b.origins = append(b.origins, origin{})
-				}
 			}
 		}
 	}
@@ -290,7 +289,7 @@ func (inf *Inference) name(s *scope, name string) (shape Shape, ok bool) {
 	if shape, ok := inf.env.Globals[name]; ok {
 		return shape, true
 	}
-	return nil, inf.broken[name] || starlark.Universe.Has(name)
+	return nil, inf.anyName || inf.broken[name] || starlark.Universe.Has(name)
 }
 
 // infer is the shape of an expression in s, nil when unknown.

@@ -91,7 +91,22 @@ func newSyntaxProblem(path string, all []token, pos syntax.Position, msg string)
 			p.toks = append(p.toks, t)
 		}
 	}
+	p.settle()
 	return p
+}
+
+// settle moves the place of the error to the start of the token that the
+// parser stumbled over: it mostly gives the end of it.
+func (p *syntaxProblem) settle() {
+	if strings.Contains(p.msg, "primary expression") {
+		return
+	}
+	for i := range p.toks {
+		if t := &p.toks[i]; t.endLine == p.line && t.endCol == p.col {
+			p.line, p.col = t.line, t.col
+			return
+		}
+	}
 }
 
 // python is the diagnostic for the construct of another language nearest to
@@ -557,7 +572,9 @@ func sentence(msg string) string {
 	if msg == "" {
 		return ""
 	}
-	msg = strings.ToUpper(msg[:1]) + msg[1:]
+	if first, _, _ := strings.Cut(msg, " "); !strings.HasSuffix(first, ":") {
+		msg = strings.ToUpper(msg[:1]) + msg[1:] // not the name of a builtin
+	}
 	if !strings.HasSuffix(msg, ".") && !strings.HasSuffix(msg, "?") && !strings.HasSuffix(msg, "!") {
 		msg += "."
 	}

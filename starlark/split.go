@@ -68,7 +68,11 @@ func (s *splitter) step() {
 	switch {
 	case !s.state.clean():
 		if column0 && s.state.quote == 0 && len(s.state.brackets) > 0 && startsDefinition(rest) {
-			s.cutAt(s.off, s.line) // def and load never stand inside brackets
+			// def and load never stand inside brackets.
+			if s.opener.ok && s.rewind(s.opener) {
+				return
+			}
+			s.cutAt(s.off, s.line)
 			s.word = firstWord(rest)
 			break
 		}
@@ -130,7 +134,12 @@ func (s *splitter) resume() bool {
 	if s.state.quote != 0 {
 		at = s.inside
 	}
-	if s.state.clean() || !at.ok || s.resumes == maxResumes {
+	return !s.state.clean() && at.ok && s.rewind(at)
+}
+
+// rewind cuts at a line that was passed before.
+func (s *splitter) rewind(at cut) bool {
+	if s.resumes == maxResumes {
 		return false
 	}
 	s.resumes++
