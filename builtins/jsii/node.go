@@ -1,5 +1,19 @@
 package jsii
 
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+)
+
 // Node is a Node.js that is new enough.
 type Node struct {
 	Path    string
@@ -7,8 +21,95 @@ type Node struct {
 	Major   int
 }
 
-// MinNode is the oldest major version of Node.js that the CDK runs on.
-const MinNode = 20
+// MinNode is the oldest major version of Node.js that the CDK runs on, BestNode the one to install.
+const (
+	MinNode  = 20
+	BestNode = 24
+)
 
 // FindNode looks for Node.js: at path when it is not "", else along the PATH of env. Its error says what is wanted and how to get it.
-func FindNode(env func(string) string, path string) (Node, error) { return Node{}, nil }
+func FindNode(env func(string) string, path string) (Node, error) {
+	found := path
+	if path == "" {
+		for _, dir := range filepath.SplitList(env("PATH")) {
+			if dir == "" || !filepath.IsAbs(dir) { // not what happens to lie in the working folder
+				continue
+			}
+			if file := executable(filepath.Join(dir, "node")); file != "" {
+				found = file
+				break
+			}
+		}
+		if found == "" {
+			return Node{}, fmt.Errorf("Node.js is not installed, or not in the PATH; the AWS CDK needs version %d or newer. %s", MinNode, howToGetNode)
+		}
+	} else if found = executable(path); found == "" {
+		return Node{}, fmt.Errorf("%s is not a program; the AWS CDK needs Node.js %d or newer. %s", path, MinNode, howToGetNode)
+	}
+	version, err := nodeVersion(env, found)
+	if err != nil {
+		return Node{}, fmt.Errorf("%s does not run as Node.js: %w", found, err)
+	}
+	major, _ := strconv.Atoi(version[:strings.IndexByte(version+".", '.')])
+	if major < MinNode {
+		return Node{}, fmt.Errorf("%s is Node.js %s; the AWS CDK needs version %d or newer. %s", found, version, MinNode, howToGetNode)
+	}
+	return Node{Path: found, Version: version, Major: major}, nil
+}
+
+var howToGetNode = fmt.Sprintf("Get version %d from https://nodejs.org/en/download, or with a version manager: nvm install %d, fnm install %d", BestNode, BestNode, BestNode)
+
+// executable gives the file to run, "" when there is none.
+func executable(path string) string {
+	names := []string{path}
+	if runtime.GOOS == "windows" && filepath.Ext(path) == "" {
+		names = []string{path + ".exe"}
+	}
+	for _, name := range names {
+		info, err := os.Stat(name)
+		if err != nil || info.IsDir() || runtime.GOOS != "windows" && info.Mode()&0o111 == 0 {
+			continue
+		}
+		if abs, err := filepath.Abs(name); err == nil {
+			return abs
+		}
+	}
+	return ""
+}
+
+func nodeVersion(env func(string) string, path string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, path, "--version")
+	cmd.Env = nodeEnv(env)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		if text := strings.TrimSpace(stderr.String()); text != "" {
+			err = fmt.Errorf("%w: %s", err, text)
+		}
+		return "", err
+	}
+	version, ok := strings.CutPrefix(strings.TrimSpace(string(out)), "v")
+	if !ok || version == "" || version[0] < '0' || version[0] > '9' {
+		return "", errors.New("it does not say its version")
+	}
+	return version, nil
+}
+
+// nodeEnv is the environment of every Node process: what the system and Node need, nothing that changes what the CDK does.
+func nodeEnv(env func(string) string) []string {
+	var out []string
+	for _, name := range []string{"PATH", "HOME", "TMPDIR", "USERPROFILE", "SystemRoot", "TEMP", "TMP", "ComSpec", "PATHEXT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "NIX_LD", "NIX_LD_LIBRARY_PATH"} {
+		if v := env(name); v != "" {
+			out = append(out, name+"="+v)
+		}
+	}
+	return append(out,
+		"TZ=UTC", "LC_ALL=C", "NO_COLOR=1",
+		"CDK_VALIDATION=false",   // its engine costs seconds and half a GiB: Validate runs it elsewhere
+		"CDK_NO_PERF_BUILTINS=1", // else it wraps all of fs to measure it
+		"JSII_DEPRECATED=quiet",  // the catalog knows, and callers have the line
+	)
+}
