@@ -139,12 +139,10 @@ func sstMembers() map[string]sstMember {
 	members := map[string]sstMember{}
 	kinds := map[string]*constructShape{}
 	for _, path := range l.paths {
-		file := l.programs[path].File()
-		for _, stmt := range file.Stmts() {
-			if def, ok := stmt.(*syntax.DefStmt); ok {
-				if c := constructOf(def); c != nil {
-					kinds[c.kind] = c
-				}
+		defs := definitions(l.programs[path].File().Stmts())
+		for _, def := range defs {
+			if c := defs.constructOf(def); c != nil {
+				kinds[c.kind] = c
 			}
 		}
 	}
@@ -161,45 +159,129 @@ func sstMembers() map[string]sstMember {
 	return members
 }
 
-// constructOf reads the call of _construct in a function: its kind, its members and the class of its resource.
-func constructOf(def *syntax.DefStmt) *constructShape {
-	var found *constructShape
-	assigned := map[string]syntax.Expr{}
+// functionDefs are the functions of a prelude file, in order.
+type functionDefs []*syntax.DefStmt
+
+func definitions(stmts []syntax.Stmt) functionDefs {
+	var defs functionDefs
+	for _, stmt := range stmts {
+		if def, ok := stmt.(*syntax.DefStmt); ok {
+			defs = append(defs, def)
+		}
+	}
+	return defs
+}
+
+func (defs functionDefs) named(name string) *syntax.DefStmt {
+	for _, def := range defs {
+		if def.Name.Name == name {
+			return def
+		}
+	}
+	return nil
+}
+
+// constructOf reads the call of _construct in a function: its kind, its members and the class of its resource. It is nil
+// when there is none.
+func (defs functionDefs) constructOf(def *syntax.DefStmt) *constructShape {
 	nested := map[string]*syntax.DefStmt{}
+	var made *syntax.CallExpr
 	syntax.Walk(def, func(n syntax.Node) bool {
 		switch n := n.(type) {
-		case *syntax.AssignStmt:
-			if id, ok := n.LHS.(*syntax.Ident); ok && n.Op == syntax.EQ {
-				if old := assigned[id.Name]; old == nil || cdkClass(old) == nil {
-					assigned[id.Name] = n.RHS
-				}
-			}
 		case *syntax.DefStmt:
 			nested[n.Name.Name] = n
 		case *syntax.CallExpr:
-			id, ok := n.Fn.(*syntax.Ident)
-			if !ok || id.Name != "_construct" || len(n.Args) < 3 {
-				break
-			}
-			kind, _ := literalKind(n.Args[0])
-			dict, isDict := n.Args[1].(*syntax.DictExpr)
-			if kind != "string" || !isDict {
-				break
-			}
-			found = &constructShape{kind: n.Args[0].(*syntax.Literal).Value.(string), members: map[string]interp.Shape{}}
-			for _, entry := range dict.List {
-				entry := entry.(*syntax.DictEntry)
-				if kind, name := literalKind(entry.Key); kind == "string" && !strings.HasPrefix(name, "_") {
-					found.members[name] = memberOf(entry.Value, nested)
-				}
-			}
-			if id, ok := n.Args[2].(*syntax.Ident); ok {
-				found.resource = cdkClass(assigned[id.Name])
+			if id, ok := n.Fn.(*syntax.Ident); ok && id.Name == "_construct" && len(n.Args) >= 3 {
+				made = n
 			}
 		}
 		return true
 	})
+	if made == nil {
+		return nil
+	}
+	_, kind := literalKind(made.Args[0])
+	dict, ok := made.Args[1].(*syntax.DictExpr)
+	if kind == "" || !ok {
+		return nil
+	}
+	c := &constructShape{kind: kind, members: map[string]interp.Shape{}}
+	for _, entry := range dict.List {
+		entry := entry.(*syntax.DictEntry)
+		if _, name := literalKind(entry.Key); name != "" && !strings.HasPrefix(name, "_") {
+			c.members[name] = memberOf(entry.Value, nested)
+		}
+	}
+	if id, ok := made.Args[2].(*syntax.Ident); ok {
+		c.resource = defs.classOf(def, id.Name, 4)
+	}
+	return c
+}
+
+// classOf is the CDK class of a variable or parameter of a function, followed through calls inside the file; nil when it
+// cannot be told.
+func (defs functionDefs) classOf(def *syntax.DefStmt, name string, depth int) *jsii.Type {
+	var found *jsii.Type
+	if depth == 0 {
+		return nil
+	}
+	syntax.Walk(def, func(n syntax.Node) bool {
+		if assign, ok := n.(*syntax.AssignStmt); ok && found == nil && assign.Op == syntax.EQ {
+			if id, ok := assign.LHS.(*syntax.Ident); ok && id.Name == name {
+				found = defs.classOfExpr(def, assign.RHS, depth)
+			}
+		}
+		return true
+	})
+	position := slices.IndexFunc(def.Params, func(p syntax.Expr) bool {
+		id, ok := p.(*syntax.Ident)
+		return ok && id.Name == name
+	})
+	if found != nil || position < 0 {
+		return found
+	}
+	for _, caller := range defs {
+		syntax.Walk(caller, func(n syntax.Node) bool {
+			call, ok := n.(*syntax.CallExpr)
+			if !ok || found != nil || position >= len(call.Args) {
+				return true
+			}
+			if fn, ok := call.Fn.(*syntax.Ident); ok && fn.Name == def.Name.Name {
+				found = defs.classOfExpr(caller, call.Args[position], depth)
+			}
+			return true
+		})
+	}
 	return found
+}
+
+// classOfExpr is classOf for an expression in a function.
+func (defs functionDefs) classOfExpr(def *syntax.DefStmt, e syntax.Expr, depth int) *jsii.Type {
+	switch e := e.(type) {
+	case *syntax.Ident:
+		return defs.classOf(def, e.Name, depth-1)
+	case *syntax.CallExpr:
+		if t := cdkClass(e.Fn); t != nil {
+			return t
+		}
+		id, ok := e.Fn.(*syntax.Ident)
+		if !ok {
+			return nil
+		}
+		callee := defs.named(id.Name)
+		if callee == nil {
+			return nil
+		}
+		var found *jsii.Type
+		syntax.Walk(callee, func(n syntax.Node) bool {
+			if result, ok := n.(*syntax.ReturnStmt); ok && found == nil && result.Result != nil {
+				found = defs.classOfExpr(callee, result.Result, depth-1)
+			}
+			return true
+		})
+		return found
+	}
+	return nil
 }
 
 // memberOf is the shape of a construct's member: the signature of a function in the same place.
@@ -220,36 +302,27 @@ func memberOf(e syntax.Expr, nested map[string]*syntax.DefStmt) interp.Shape {
 	return &functionShape{interp.SignatureOf(&outline.Definitions[0])}
 }
 
-// cdkClass is the class whose constructor is called somewhere in e, nil when there is none.
+// cdkClass is the class that _cdk.module.Class names, nil when e is something else.
 func cdkClass(e syntax.Expr) *jsii.Type {
-	if e == nil {
+	var parts []string
+	for {
+		dot, ok := e.(*syntax.DotExpr)
+		if !ok {
+			break
+		}
+		parts = append([]string{dot.Name.Name}, parts...)
+		e = dot.X
+	}
+	if id, ok := e.(*syntax.Ident); !ok || id.Name != "_cdk" || len(parts) == 0 {
 		return nil
 	}
-	var found *jsii.Type
-	syntax.Walk(e, func(n syntax.Node) bool {
-		call, ok := n.(*syntax.CallExpr)
-		if !ok || found != nil {
-			return found == nil
-		}
-		var parts []string
-		fn := call.Fn
-		for {
-			dot, ok := fn.(*syntax.DotExpr)
-			if !ok {
-				break
-			}
-			parts = append([]string{dot.Name.Name}, parts...)
-			fn = dot.X
-		}
-		if id, ok := fn.(*syntax.Ident); !ok || id.Name != "_cdk" || len(parts) == 0 {
-			return true
-		}
-		if m, ok := jsii.Index().Module(strings.Join(parts[:len(parts)-1], ".")); ok {
-			if t, ok := m.Type(parts[len(parts)-1]); ok && t.Kind == jsii.Class {
-				found = t
-			}
-		}
-		return true
-	})
-	return found
+	last := len(parts) - 1
+	m, ok := jsii.Index().Module(strings.Join(parts[:last], "."))
+	if !ok {
+		return nil
+	}
+	if t, ok := m.Type(parts[last]); ok && t.Kind == jsii.Class {
+		return t
+	}
+	return nil
 }

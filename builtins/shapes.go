@@ -141,7 +141,13 @@ func parameters(sig *interp.Signature, params []jsii.Parameter, variadic bool) {
 			sig.Open = true // the list can be given by its name
 			break
 		}
-		sig.Params = append(sig.Params, interp.Param{Name: p.Name, Required: !p.Type.Optional, Type: literalOf(p.Type), Doc: p.Doc()})
+		name := p.Name
+		if lifted != nil {
+			if _, taken := lifted.Field(name); taken { // as in Python: the keyword is the field
+				name += "_"
+			}
+		}
+		sig.Params = append(sig.Params, interp.Param{Name: name, Required: !p.Type.Optional, Type: literalOf(p.Type), Doc: p.Doc()})
 	}
 	if lifted != nil {
 		sig.Params = append(sig.Params, fieldParams(lifted)...)
