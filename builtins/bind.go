@@ -279,7 +279,7 @@ func (s *session) completeApp(wire *[]jsii.Value) error {
 	merged["aws:cdk:disable-creation-stack-traces"] = true
 	merged["aws:cdk:enable-path-metadata"] = true // joins resources with source lines
 	props["context"] = merged
-	props["outdir"] = s.in.OutDir
+	delete(props, "outdir") // that of the session
 	props["treeMetadata"] = false
 	props["analyticsReporting"] = false
 	props["autoSynth"] = false

@@ -20,11 +20,23 @@ type callback struct {
 	m    map[string]*jsii.Member   // by JavaScript name
 }
 
-// interfaceMethods are the methods of an interface by name, own and inherited.
+const resolvableFQN = "aws-cdk-lib.IResolvable"
+
+// provided says whether the host itself gives a member when Starlark does not.
+func provided(t *jsii.Type, m *jsii.Member) bool {
+	return m.Optional || t.FQN == resolvableFQN && m.JS != "resolve"
+}
+
+// required are the members that an implementation of t must have.
+func required(t *jsii.Type) []string {
+	return slices.DeleteFunc(attributes(t), func(name string) bool { m, _ := t.Member(name); return provided(t, m) })
+}
+
+// interfaceMethods are the methods of an interface by name, own and inherited, but those that the host gives.
 func interfaceMethods(t *jsii.Type) []*jsii.Member {
 	var methods []*jsii.Member
 	for _, name := range t.MemberNames() {
-		if m, ok := t.Member(name); ok && m.Kind == jsii.Method && !m.Static {
+		if m, ok := t.Member(name); ok && m.Kind == jsii.Method && !m.Static && !provided(t, m) {
 			methods = append(methods, m)
 		}
 	}
@@ -54,8 +66,7 @@ func (c *conversion) behaviour(v starlark.Value, t *jsii.Type) (value jsii.Value
 		if _, isClass := v.(*class); isClass {
 			return nil, false, nil
 		}
-		if len(methods) != 1 || len(attributes(t)) != 1 {
-			names := attributes(t)
+		if names := required(t); len(methods) != 1 || len(names) != 1 {
 			return nil, true, c.fail("wrong-type", "Wrong type", nil, "%s has %d members: give a dict of them (%s).", display(t), len(names), strings.Join(names, ", "))
 		}
 		cb.impl[methods[0].JS], cb.m[methods[0].JS] = v, methods[0]
@@ -112,7 +123,7 @@ func (c *conversion) implement(cb *callback, pairs []pair) error {
 	}
 	for _, name := range names {
 		m, _ := cb.t.Member(name)
-		if _, given := cb.impl[m.JS]; !given && !m.Optional {
+		if _, given := cb.impl[m.JS]; !given && !provided(cb.t, m) {
 			return c.fail("missing-key", "Missing member", nil, "%s needs %q.", display(cb.t), name)
 		}
 	}

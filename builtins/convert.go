@@ -400,7 +400,7 @@ func (c *conversion) named(v starlark.Value, ref jsii.TypeRef) (jsii.Value, erro
 			return cb, err
 		}
 	}
-	if token, ok := v.(numberToken); ok && t.FQN == "aws-cdk-lib.IResolvable" {
+	if token, ok := v.(numberToken); ok && t.FQN == resolvableFQN {
 		return token.value, nil
 	}
 	return nil, c.wrong(v, ref)
@@ -510,7 +510,7 @@ func (c *conversion) likelyNamed(v starlark.Value, ref jsii.TypeRef) bool {
 	case *structValue:
 		return c.s.catalog.AssignableTo(v.t.FQN, t.FQN)
 	case numberToken:
-		return t.FQN == "aws-cdk-lib.IResolvable"
+		return t.FQN == resolvableFQN
 	case starlark.Callable:
 		return t.Kind == jsii.Interface && len(interfaceMethods(t)) > 0
 	case starlark.String, starlark.Int, starlark.Float:
@@ -521,7 +521,7 @@ func (c *conversion) likelyNamed(v starlark.Value, ref jsii.TypeRef) bool {
 		return false
 	}
 	if t.Kind == jsii.Interface {
-		return t.FQN != "aws-cdk-lib.IResolvable" && implements(c.s.catalog, v, t)
+		return t.FQN != resolvableFQN && implements(c.s.catalog, v, t)
 	}
 	return t.Kind == jsii.Struct
 }

@@ -49,6 +49,15 @@ func (s *session) diagnose(err error) error {
 			return placed
 		}
 	}
+	var said diag.List
+	for _, m := range js.Messages {
+		if m.Level == "error" {
+			said = append(said, s.said(m))
+		}
+	}
+	if len(said) > 0 { // a failed validation repeats them all without their places
+		return said.Sorted()
+	}
 	at := s.call(js.Tag)
 	if at.pos.File == "" || js.Path != "" && js.Tag == 0 {
 		at = s.call(s.tagOfPath(js))

@@ -66,7 +66,7 @@ func (r *recorder) Call(_ context.Context, op jsii.Op) (jsii.Value, error) {
 
 func (r *recorder) Flush(context.Context) error { return nil }
 
-func (r *recorder) Synth(context.Context, int64, string, int) (*jsii.SynthReply, error) {
+func (r *recorder) Synth(context.Context, int64, int) (*jsii.SynthReply, error) {
 	return &jsii.SynthReply{}, nil
 }
 

@@ -75,7 +75,7 @@ func (o *Object) resolve() error {
 	if o.canonical != 0 {
 		return nil
 	}
-	v, err := o.s.call1(jsii.Op{Kind: jsii.Resolve, Target: o.id, Tag: o.s.at(nil)})
+	v, err := o.s.call1(jsii.Op{Kind: jsii.Resolve, Target: o.id, Returns: jsii.TypeRef{Kind: jsii.Named, FQN: o.t.FQN}, Tag: o.s.at(nil)})
 	if err != nil {
 		return err
 	}
@@ -301,7 +301,7 @@ func (s *session) call1(op jsii.Op) (jsii.Value, error) {
 	if s.ended {
 		return nil, errClosed
 	}
-	v, err := s.host.Call(s.ctx, op)
+	v, err := s.host.Call(s.context(), op)
 	if err != nil {
 		return nil, s.diagnose(err)
 	}

@@ -2,20 +2,21 @@ package builtins
 
 import (
 	"context"
+	"sync"
 
 	"sst/builtins/jsii"
 )
 
-// pool keeps one CDK process booted, and one more from the moment that the first is worn: the CDK keeps some memory of
-// each synth for ever. Its methods are called by one goroutine at a time.
+// pool keeps one CDK process booted. The CDK keeps some memory of each synth for ever, so a worn process is replaced at the
+// end of a synth: the new one boots before it is needed. The methods are called by one goroutine at a time.
 type pool struct {
-	ctx    context.Context
-	cancel context.CancelFunc
-	ready  chan struct{} // closed when opts or err are set and the first host boots
-	opts   jsii.HostOptions
-	err    error
-	host   *jsii.Host
-	spare  *jsii.Host
+	ctx     context.Context
+	cancel  context.CancelFunc
+	ready   chan struct{} // closed when opts or err are set and the first host boots
+	opts    jsii.HostOptions
+	err     error
+	host    *jsii.Host
+	closing sync.WaitGroup // hosts on their way out
 }
 
 // open finds Node and the CDK and boots the first host, all in the background.
@@ -41,41 +42,26 @@ func (p *pool) take(ctx context.Context) (*jsii.Host, error) {
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if p.host == nil && p.err == nil {
-		p.host, p.err = jsii.Start(p.ctx, p.opts)
-	}
-	if p.err != nil {
-		return nil, p.err
-	}
-	return p.host, nil
+	return p.host, p.err
 }
 
-// rest is called after each synth. A host that failed is not used again; a worn one makes room for a spare that booted
-// during the synth before.
+// rest is called after each synth. A host that is worn, or of which nothing good is known, is replaced.
 func (p *pool) rest(failed bool) {
-	switch {
-	case failed:
-		p.host.Close()
-		p.host, p.err = jsii.Start(p.ctx, p.opts)
-	case p.host.Worn() && p.spare == nil:
-		p.spare, _ = jsii.Start(p.ctx, p.opts)
-	case p.host.Worn():
-		p.host.Close()
-		p.host, p.spare = p.spare, nil
+	if !failed && !p.host.Worn() {
+		return
 	}
+	old := p.host
+	p.host, p.err = jsii.Start(p.ctx, p.opts)
+	p.closing.Go(func() { old.Close() })
 }
 
+// close ends all processes.
 func (p *pool) close() error {
 	p.cancel()
 	<-p.ready
-	var err error
-	for _, host := range []*jsii.Host{p.host, p.spare} {
-		if host != nil {
-			if e := host.Close(); err == nil {
-				err = e
-			}
-		}
+	defer p.closing.Wait()
+	if p.host == nil {
+		return nil
 	}
-	p.host, p.spare = nil, nil
-	return err
+	return p.host.Close()
 }

@@ -19,7 +19,7 @@ type host interface {
 	Send(op jsii.Op)
 	Call(ctx context.Context, op jsii.Op) (jsii.Value, error)
 	Flush(ctx context.Context) error
-	Synth(ctx context.Context, app int64, dir string, tag int) (*jsii.SynthReply, error)
+	Synth(ctx context.Context, app int64, tag int) (*jsii.SynthReply, error)
 }
 
 var _ host = (*jsii.Host)(nil)
@@ -127,6 +127,14 @@ func (s *session) call(tag int) call {
 		return call{}
 	}
 	return s.calls[tag]
+}
+
+// context is that of the evaluation under way, whose time is limited.
+func (s *session) context() context.Context {
+	if s.thread != nil && s.thread.CallStackDepth() > 0 {
+		return interp.Context(s.thread)
+	}
+	return s.ctx
 }
 
 func (s *session) id() int64 {

@@ -267,7 +267,7 @@ type literal struct{ ref jsii.TypeRef }
 func literalOf(ref jsii.TypeRef) interp.Type {
 	if ref.Kind == jsii.Union { // a token is never a literal
 		rest := slices.DeleteFunc(slices.Clone(ref.Union), func(r jsii.TypeRef) bool {
-			return r.Kind == jsii.Named && r.FQN == "aws-cdk-lib.IResolvable"
+			return r.Kind == jsii.Named && r.FQN == resolvableFQN
 		})
 		if len(rest) == 1 {
 			ref = rest[0]

@@ -36,10 +36,16 @@ func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
 
 // run evaluates and synthesizes on a host.
 func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host) (*Synthesis, error) {
+	if err := os.RemoveAll(in.OutDir); err != nil {
+		return nil, err
+	}
 	s := newSession(ctx, in, &patient{h, e.deadline()})
-	h.Begin(jsii.Session{Root: s.root, AllowExec: in.AllowExec, Callback: s.answer})
+	h.Begin(jsii.Session{Root: s.root, OutDir: in.OutDir, AllowExec: in.AllowExec, Callback: s.answer})
 	defer func() { s.ended = true }()
-	if err := s.evaluate(compiledPrelude()); err != nil {
+	err := s.evaluate(compiledPrelude())
+	s.thread = nil
+	if err != nil {
+		h.Flush(ctx) // what is still queued fails now, not in the next session
 		return nil, err
 	}
 	return s.synthesize()
@@ -77,10 +83,10 @@ func (p *patient) Flush(ctx context.Context) error {
 }
 
 // Synth is that of the host, under the deadline.
-func (p *patient) Synth(ctx context.Context, app int64, dir string, tag int) (*jsii.SynthReply, error) {
+func (p *patient) Synth(ctx context.Context, app int64, tag int) (*jsii.SynthReply, error) {
 	ctx, cancel := p.limit(ctx)
 	defer cancel()
-	return p.Host.Synth(ctx, app, dir, tag)
+	return p.Host.Synth(ctx, app, tag)
 }
 
 // evaluate runs the prelude, the user's files and what waits for their end.
@@ -99,7 +105,9 @@ func (s *session) evaluate(l *library) error {
 		return fmt.Errorf("the prelude is broken: %w", err)
 	}
 	user["sst"] = module
+	s.thread = nil
 	if _, err := s.interp.Exec(s.ctx, s.in.File); err != nil {
+		s.thread = nil
 		return s.first(err)
 	}
 	for i := 0; i < len(s.onSynth); i++ { // hooks may add hooks
@@ -109,6 +117,7 @@ func (s *session) evaluate(l *library) error {
 			return s.first(s.rehome(err, hook.call))
 		}
 	}
+	s.thread, s.base = nil, call{}
 	if err := s.host.Flush(s.ctx); err != nil {
 		return s.diagnose(err)
 	}
@@ -155,10 +164,7 @@ func (s *session) synthesize() (*Synthesis, error) {
 	root := asObject(s.app.resource)
 	tag := len(s.calls)
 	s.calls = append(s.calls, call{})
-	if err := os.RemoveAll(s.in.OutDir); err != nil {
-		return nil, err
-	}
-	reply, err := s.host.Synth(s.ctx, root.id, s.in.OutDir, tag)
+	reply, err := s.host.Synth(s.ctx, root.id, tag)
 	if err != nil {
 		return nil, s.diagnose(err)
 	}
@@ -214,26 +220,7 @@ func (s *session) logicalIDs() (map[int64]string, error) {
 func (s *session) messages(reply *jsii.SynthReply) error {
 	var problems diag.List
 	for _, m := range reply.Messages {
-		f := interp.Errorf("cdk-"+m.Level, "The CDK says", "%s", s.readable(m.Message))
-		switch m.Level {
-		case "error":
-			f.Summary = "The CDK objects"
-		case "warning":
-			f.Severity = diag.Warning
-		default:
-			f.Severity = diag.Note
-		}
-		tag := s.tagAbove(m.Path)
-		if tag == 0 && m.ID != 0 {
-			if o := s.created[m.ID]; o != nil {
-				tag = s.tagAbove(o.path)
-			}
-		}
-		if path := s.short(strings.Trim(m.Path, "/")); path != "" {
-			f.Detail = path + ": " + f.Detail
-		}
-		d := s.diagnostic(f, s.call(tag))
-		if m.Level == "error" {
+		if d := s.said(m); d.Severity == diag.Error {
 			problems = append(problems, d)
 		} else {
 			s.warnings = append(s.warnings, d)
@@ -244,6 +231,27 @@ func (s *session) messages(reply *jsii.SynthReply) error {
 		return problems.Sorted()
 	}
 	return nil
+}
+
+// said is what the CDK has to say of a construct, at the line that made it or the nearest one around it.
+func (s *session) said(m jsii.Message) *diag.Diagnostic {
+	f := interp.Errorf("cdk-"+m.Level, "The CDK says", "%s", sentence(s.readable(m.Message)))
+	switch m.Level {
+	case "error":
+		f.Summary = "The CDK objects"
+	case "warning":
+		f.Severity = diag.Warning
+	default:
+		f.Severity = diag.Note
+	}
+	tag := s.tagAbove(m.Path)
+	if o := s.created[m.ID]; tag == 0 && o != nil {
+		tag = s.tagAbove(o.path)
+	}
+	if path := s.short(strings.Trim(m.Path, "/")); path != "" {
+		f.Detail = path + ": " + f.Detail
+	}
+	return s.diagnostic(f, s.call(tag))
 }
 
 // missing are lookups whose answers are not recorded.
