@@ -372,14 +372,24 @@ func (l *link) isReady() bool {
 	return l.ready
 }
 
-// withdraw takes back what the other end does not have of a request that nobody waits for any more. The numbers must
-// still arrive, so each frame becomes an empty one.
-func (l *link) withdraw(id string) {
+// withdraw takes back what the other end does not have of a request that nobody waits for any more. What may have
+// arrived keeps its numbers, as empty frames; it reports whether nothing can have arrived.
+func (l *link) withdraw(id string) (untouched bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	mine := func(f *outFrame) bool { return f.ID == id && f.Type == typeReq }
 	for _, f := range l.unacked {
-		if f.ID == id && f.Type == typeReq {
+		untouched = untouched || mine(f) && f.Index == 0
+	}
+	for n := len(l.unacked); untouched && n > 0 && mine(l.unacked[n-1]) && l.unacked[n-1].sends == 0; n-- {
+		l.unacked = l.unacked[:n-1]
+		l.next--
+	}
+	for _, f := range l.unacked {
+		if mine(f) {
 			f.Frame = &Frame{Version: Version, Type: typeAck, Session: l.session, Sandbox: l.sandbox, Seq: f.Seq}
+			untouched = false
 		}
 	}
+	return untouched
 }

@@ -204,8 +204,9 @@ func (s *Sandbox) cancelCall(c *call) {
 	link := s.link
 	s.mu.Unlock()
 	if link != nil {
-		link.withdraw(c.id)
-		link.post(typeCancel, c.id, nil, nil)
+		if !link.withdraw(c.id) {
+			link.post(typeCancel, c.id, nil, nil)
+		}
 	}
 }
 
@@ -386,8 +387,8 @@ func (s *Sandbox) frame(sock *socket, f *Frame, w format) error {
 			c.tail = c.tail[max(0, len(c.tail)-tailBytes):]
 		}
 		s.mu.Unlock()
-	case typeResume:
-		link.resumed(rtoMin)
+	case typeResume: // the connection of the developer's end is new
+		link.resumed(0)
 	case typeAck, typeBye:
 	default:
 		sock.send(nak(f, "unknown-type"))

@@ -1,0 +1,271 @@
+package proxy_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"sst/proxy"
+	"sst/proxy/relaytest"
+)
+
+func TestStubSize(t *testing.T) {
+	if n := len(proxy.Stub); n > 25<<10 {
+		t.Errorf("stub.mjs has %d bytes, want at most 25 KB", n)
+	}
+}
+
+// lambda plays the Runtime API to one stub.
+type lambda struct {
+	events  chan *event
+	current *event
+	URL     string
+}
+
+type event struct {
+	id       string
+	body     []byte
+	deadline time.Time
+	answer   chan answer
+}
+
+type answer struct {
+	kind, errType string // "response" or "error"
+	body          []byte
+}
+
+func newLambda(t *testing.T) *lambda {
+	l := &lambda{events: make(chan *event)}
+	var mu sync.Mutex
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		path := strings.TrimPrefix(r.URL.Path, "/2018-06-01/runtime/")
+		if path == "invocation/next" {
+			select {
+			case e := <-l.events:
+				mu.Lock()
+				l.current = e
+				mu.Unlock()
+				w.Header().Set("Lambda-Runtime-Aws-Request-Id", e.id)
+				w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(e.deadline.UnixMilli()))
+				w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-west-1:1:function:f")
+				w.Header().Set("Lambda-Runtime-Trace-Id", "Root=1-2-3")
+				w.Header().Set("Content-Type", "application/json")
+				w.Write(e.body)
+			case <-r.Context().Done():
+			}
+			return
+		}
+		body, _ := io.ReadAll(r.Body)
+		mu.Lock()
+		e := l.current
+		mu.Unlock()
+		parts := strings.Split(path, "/")
+		if len(parts) != 3 || e == nil || parts[1] != e.id {
+			t.Errorf("Runtime API: unexpected %s %s", r.Method, r.URL.Path)
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		select {
+		case e.answer <- answer{parts[2], r.Header.Get("Lambda-Runtime-Function-Error-Type"), body}:
+			w.WriteHeader(http.StatusAccepted)
+		default:
+			t.Errorf("%s: answered twice", e.id)
+			w.WriteHeader(http.StatusForbidden)
+		}
+	}))
+	t.Cleanup(server.Close)
+	l.URL = strings.TrimPrefix(server.URL, "http://")
+	return l
+}
+
+func (l *lambda) invoke(t *testing.T, body []byte, timeout time.Duration) answer {
+	t.Helper()
+	e := &event{fmt.Sprintf("r-%016x", rand.Uint64()), body, time.Now().Add(timeout), make(chan answer, 1)}
+	select {
+	case l.events <- e:
+	case <-time.After(10 * time.Second):
+		t.Fatal("the stub did not ask for an event")
+	}
+	select {
+	case a := <-e.answer:
+		return a
+	case <-time.After(20 * time.Second):
+		t.Fatal("the stub did not answer")
+	}
+	panic("unreachable")
+}
+
+// startStub runs the stub in Node against a Runtime API and a relay.
+func startStub(t *testing.T, url string, env ...string) (*lambda, *bytes.Buffer) {
+	t.Helper()
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed")
+	}
+	file := filepath.Join(t.TempDir(), "stub.mjs")
+	if err := os.WriteFile(file, proxy.Stub, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	l := newLambda(t)
+	config, _ := json.Marshal(map[string]any{"url": url, "function": "web/Notes", "runtime": "python3.13", "timeout": 30, "token": "secret"})
+	cmd := exec.Command(node, file)
+	cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+l.URL, "SST_LIVE="+string(config), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "USER_VALUE=ü")
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		cmd.Process.Kill()
+		cmd.Wait()
+		if s := out.String(); strings.Contains(s, "Error") {
+			t.Errorf("the stub said: %s", s)
+		}
+	})
+	return l, &out
+}
+
+func dialEcho(t *testing.T, url string) {
+	t.Helper()
+	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Token: "secret", Handler: proxy.HandlerFunc(func(ctx context.Context, inv *proxy.Invocation) {
+		switch string(inv.Event) {
+		case `"env"`:
+			inv.Respond([]byte(strings.Join([]string{
+				inv.Function, inv.Init.Runtime, fmt.Sprint(inv.Init.Memory, inv.Init.Timeout), inv.Env["USER_VALUE"], inv.Env["SST_LIVE"],
+				inv.Header.InvokedFunctionArn, inv.Header.TraceID, inv.RequestID[:2],
+			}, "|")))
+		case `"fail"`:
+			inv.Error("Foo.Bar", []byte("{\"stackTrace\":[\"\xff\"]}"))
+		case `"hang"`:
+			<-ctx.Done()
+		default:
+			inv.Respond(inv.Event)
+		}
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+}
+
+func TestStub(t *testing.T) {
+	for _, profile := range []proxy.Profile{proxy.ProfileAPIGateway, proxy.ProfileFast} {
+		t.Run(fmt.Sprint(profile), func(t *testing.T) {
+			relay := relaytest.New(t, proxy.RelayOptions{Profile: profile, Token: "secret"}, relaytest.Faults{})
+			dialEcho(t, relay.URL)
+			l, _ := startStub(t, relay.URL)
+			for name, payload := range relaytest.Payloads() {
+				a := l.invoke(t, payload, 30*time.Second)
+				if a.kind != "response" || !bytes.Equal(a.body, payload) {
+					t.Errorf("%s: got %s of %d bytes, want the %d sent: %.200s", name, a.kind, len(a.body), len(payload), a.body)
+				}
+			}
+			want := "web/Notes|python3.13|512 30|ü||arn:aws:lambda:eu-west-1:1:function:f|Root=1-2-3|r-"
+			if a := l.invoke(t, []byte(`"env"`), 30*time.Second); string(a.body) != want {
+				t.Errorf("env: got %s\nwant %s", a.body, want)
+			}
+			if a := l.invoke(t, []byte(`"fail"`), 30*time.Second); a.kind != "error" || a.errType != "Foo.Bar" || string(a.body) != "{\"stackTrace\":[\"\xff\"]}" {
+				t.Errorf("fail: got %+v", a)
+			}
+			if a := l.invoke(t, []byte(`"hang"`), 900*time.Millisecond); a.kind != "error" || a.errType != proxy.ErrorDeadlineNear {
+				t.Errorf("hang: got %s %s %s", a.kind, a.errType, a.body)
+			}
+		})
+	}
+}
+
+func TestStubNoDeveloper(t *testing.T) {
+	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret"}, relaytest.Faults{})
+	l, _ := startStub(t, relay.URL)
+	if a := l.invoke(t, []byte(`{"Records":[]}`), 2*time.Second); a.kind != "error" || a.errType != proxy.ErrorNoDeveloper {
+		t.Errorf("queue event: got %s %s %s", a.kind, a.errType, a.body)
+	}
+	a := l.invoke(t, []byte(`{"version":"2.0","requestContext":{"http":{"method":"GET"}}}`), 2*time.Second)
+	var web struct {
+		StatusCode int
+		Body       string
+	}
+	if err := json.Unmarshal(a.body, &web); err != nil || a.kind != "response" || web.StatusCode != 503 || !strings.Contains(web.Body, "sst start") {
+		t.Errorf("web event: got %s %s", a.kind, a.body)
+	}
+	dialEcho(t, relay.URL)
+	if a := l.invoke(t, []byte("1"), 10*time.Second); string(a.body) != "1" {
+		t.Errorf("with a developer: got %s %s %s", a.kind, a.errType, a.body)
+	}
+}
+
+func TestStubCuts(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret"}, relaytest.Faults{})
+	tcp := relaytest.NewProxy(t, relay.Addr, seed)
+	var mu sync.Mutex
+	runs := map[string]int{}
+	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: tcp.URL, Token: "secret", Handler: proxy.HandlerFunc(func(_ context.Context, inv *proxy.Invocation) {
+		mu.Lock()
+		runs[inv.RequestID]++
+		mu.Unlock()
+		inv.Respond(inv.Event)
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	l, _ := startStub(t, tcp.URL)
+	rng := rand.New(rand.NewPCG(seed, 2))
+	tcp.CutAfter(2000, 200_000)
+	const each = 100
+	for i := range each {
+		payload := make([]byte, rng.IntN(60_000))
+		for j := range payload {
+			payload[j] = byte(rng.Uint32())
+		}
+		if a := l.invoke(t, payload, 30*time.Second); a.kind != "response" || !bytes.Equal(a.body, payload) {
+			t.Errorf("%d: got %s %s %.100s", i, a.kind, a.errType, a.body)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if len(runs) != each {
+		t.Errorf("%d invocations ran, want %d", len(runs), each)
+	}
+	for id, n := range runs {
+		if n != 1 {
+			t.Errorf("%s ran %d times", id, n)
+		}
+	}
+	t.Logf("%d cuts", tcp.Cuts())
+}
+
+// The signature was made with the AWS SDK's own signer.
+func TestStubSignature(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed")
+	}
+	file := filepath.Join(t.TempDir(), "stub.mjs")
+	if err := os.WriteFile(file, proxy.Stub, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := `const { sign } = await import(process.argv[1])
+console.log(sign("wss://abc.execute-api.eu-west-1.amazonaws.com/live?b=2&a=x%20y", {region: "eu-west-1", key: "AKIDEXAMPLE",
+  secret: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", session: "token/+=", now: new Date("2026-11-23T01:02:03Z")}).authorization)`
+	out, err := exec.Command(node, "--input-type=module", "-e", script, file).CombinedOutput()
+	want := "AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/20261123/eu-west-1/execute-api/aws4_request, " +
+		"SignedHeaders=host;x-amz-date;x-amz-security-token, Signature=240ceab8c751a801057985a1394892232d1e842ff29fcfe8425b7a75dd0082d9\n"
+	if err != nil || string(out) != want {
+		t.Errorf("sign: %v\n got %s\nwant %s", err, out, want)
+	}
+}
