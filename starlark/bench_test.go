@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"testing"
 
 	"go.starlark.net/starlark"
@@ -94,11 +95,8 @@ func BenchmarkUpstreamThousandResources(b *testing.B) {
 	}
 }
 
-// tenThousandLines is 10,000 lines.
-func tenThousandLines() []byte {
-	src := bigFile(330)
-	return bytes.Join(bytes.SplitAfter(src, []byte("\n"))[:10000], nil)
-}
+// tenThousandLines is a file of a little more than 10,000 lines.
+func tenThousandLines() []byte { return bigFile(334) }
 
 func BenchmarkSplit10k(b *testing.B) {
 	src := tenThousandLines()
@@ -116,11 +114,44 @@ func BenchmarkParse10k(b *testing.B) {
 	}
 }
 
+// BenchmarkParse10kBroken parses chunk by chunk, because a statement in the
+// middle is broken.
+func BenchmarkParse10kBroken(b *testing.B) {
+	src := tenThousandLines()
+	half := len(src) / 2
+	half += bytes.Index(src[half:], []byte("\n# Part"))
+	src = slices.Concat(src[:half], []byte("\nx = sst.Queue(web, \n"), src[half:])
+	b.SetBytes(int64(len(src)))
+	for b.Loop() {
+		Parse("/stacks.star", src)
+	}
+}
+
+// BenchmarkKeystroke10k is what an editor does for a changed chunk: split,
+// parse that chunk, assemble.
+func BenchmarkKeystroke10k(b *testing.B) {
+	src := tenThousandLines()
+	f := Parse("/stacks.star", src)
+	changed := len(f.Statements) / 2
+	for b.Loop() {
+		Split(src)
+		f.Statements[changed] = ParseChunk("/stacks.star", f.Statements[changed].Chunk)
+		Assemble("/stacks.star", src, f.Statements)
+	}
+}
+
 func BenchmarkCheck10k(b *testing.B) {
 	f := Parse("/stacks.star", tenThousandLines())
 	env := testEnv()
 	b.ReportAllocs()
 	for b.Loop() {
 		Check(f, env)
+	}
+}
+
+func BenchmarkOutline10k(b *testing.B) {
+	f := Parse("/stacks.star", tenThousandLines())
+	for b.Loop() {
+		f.Outline()
 	}
 }

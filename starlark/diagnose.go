@@ -171,7 +171,7 @@ var refinements = []refinement{
 		}
 		return f
 	}},
-	{pattern(`(?:getattr: )?(.*) has no \.(\w+) field or method(?: \(did you mean \.(\w+)\?\))?`), func(m []string, _ func(string) []string) *Failure {
+	{pattern(`(?:getattr: )?(.*) has no \.(\w+) (?:field or method|field|attribute)(?: \(did you mean \.(\w+)\?\))?`), func(m []string, _ func(string) []string) *Failure {
 		return unknownAttribute(m[1], m[2], nonEmpty(m[3]))
 	}},
 	{pattern(`(local|global) variable (\w+) referenced before assignment`), func(m []string, _ func(string) []string) *Failure {

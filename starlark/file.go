@@ -31,15 +31,45 @@ type File struct {
 func Parse(path string, src []byte) *File {
 	chunks := Split(src)
 	f := &File{Path: path, Src: src, Statements: make([]Statement, len(chunks))}
+	whole := parseWhole(path, src)
 	offset := 0
 	for i, chunk := range chunks {
 		s := &f.Statements[i]
-		*s = ParseChunk(path, chunk)
+		if whole == nil {
+			*s = ParseChunk(path, chunk)
+		} else {
+			s.Chunk = chunk
+			s.Stmts, whole.Stmts = cutStmts(whole.Stmts, chunks, i+1)
+		}
 		s.Offset = offset
 		offset += len(chunk.Text)
 		f.collect(s)
 	}
 	return f
+}
+
+// parseWhole parses a file at once, which is quicker than chunk by chunk; nil
+// when something in it is wrong.
+func parseWhole(path string, src []byte) *syntax.File {
+	f, err := dialect.Parse(path, bytes.TrimPrefix(src, byteOrderMark), 0)
+	if err != nil {
+		return nil
+	}
+	return f
+}
+
+var byteOrderMark = []byte("\ufeff")
+
+// cutStmts takes off the statements that begin before chunk next.
+func cutStmts(stmts []syntax.Stmt, chunks []Chunk, next int) (mine, rest []syntax.Stmt) {
+	n := len(stmts)
+	if next < len(chunks) {
+		n = 0
+		for n < len(stmts) && int(syntax.Start(stmts[n]).Line) < chunks[next].Line {
+			n++
+		}
+	}
+	return stmts[:n:n], stmts[n:]
 }
 
 // ParseChunk parses one chunk. An editor calls it for the chunks that changed
@@ -48,7 +78,7 @@ func ParseChunk(path string, chunk Chunk) Statement {
 	s := Statement{Chunk: chunk}
 	text := chunk.Text
 	if chunk.Line == 1 {
-		text = bytes.TrimPrefix(text, []byte("\ufeff"))
+		text = bytes.TrimPrefix(text, byteOrderMark)
 	}
 	tree, err := dialect.Parse(path, syntax.FilePortion{Content: text, FirstLine: int32(chunk.Line), FirstCol: 1}, 0)
 	if err != nil {
@@ -125,10 +155,9 @@ func spanOf(path string, p syntax.Position, text string) diag.Span {
 func nodeSpan(path string, n syntax.Node) diag.Span {
 	start, end := n.Span()
 	if t, ok := n.(*syntax.TupleExpr); ok && t.Lparen.IsValid() {
-		end.Col++ // its span leaves out the closing parenthesis
+		end.Col++ // the spans of these two leave out the closing parenthesis
 	}
-	if l, ok := n.(*syntax.LoadStmt); ok {
-		_ = l
+	if _, ok := n.(*syntax.LoadStmt); ok {
 		end.Col++
 	}
 	return diag.Span{Start: position(path, start), End: position(path, end)}

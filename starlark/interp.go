@@ -75,7 +75,7 @@ func (p *Program) Path() string { return p.file.Path }
 func (p *Program) File() *File { return p.file }
 
 // Interp evaluates files, each once. One goroutine at a time may use it. After
-// an evaluation that had to be abandoned it only repeats that error.
+// an evaluation that was stopped it only repeats that error.
 type Interp struct {
 	opts    Options
 	modules map[string]*module // by path
@@ -83,7 +83,7 @@ type Interp struct {
 	mu    sync.Mutex       // an abandoned goroutine may still be parsing
 	files map[string]*File // user files parsed so far
 
-	abandoned diag.List
+	stopped diag.List
 }
 
 // module is a file that is being evaluated or has been.
@@ -161,8 +161,8 @@ func (in *Interp) source(path string) *File {
 // run does one evaluation on a goroutine of its own, which is abandoned when
 // it does not stop after its time.
 func (in *Interp) run(ctx context.Context, name string, body func(*starlark.Thread) error) error {
-	if in.abandoned != nil {
-		return in.abandoned
+	if in.stopped != nil {
+		return in.stopped
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, in.opts.Timeout, errTimeLimit)
 	defer cancel()
@@ -188,14 +188,18 @@ func (in *Interp) run(ctx context.Context, name string, body func(*starlark.Thre
 		select {
 		case err = <-done:
 		case <-grace.C:
-			in.abandoned = diag.List{r.stopped(context.Cause(ctx), r.seen())}
-			return in.abandoned
+			in.stopped = diag.List{r.stop(context.Cause(ctx), r.seen())}
+			return in.stopped
 		}
 	}
 	if err == nil {
 		return nil
 	}
-	return r.diagnose(err)
+	if cause := r.cause(); cause != nil {
+		in.stopped = diag.List{r.stop(cause, r.place(err))}
+		return in.stopped
+	}
+	return diagnose(err, in.source)
 }
 
 // module evaluates a file once; parent is the file that asks for it.

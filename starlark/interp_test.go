@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
+	"go.starlark.net/starlarkstruct"
 	"golang.org/x/tools/txtar"
 
 	"sst/starlark/diag"
@@ -65,8 +66,11 @@ func testOptions(t testing.TB) Options {
 		t.Fatal(err)
 	}
 	opts := Options{
-		Predeclared: starlark.StringDict{"deep": starlark.NewBuiltin("deep", deep)},
-		Builtin:     Library{Programs: map[string]*Program{prog.Path(): prog}, Predeclared: intrinsics},
+		Predeclared: starlark.StringDict{
+			"deep":   starlark.NewBuiltin("deep", deep),
+			"struct": starlark.NewBuiltin("struct", starlarkstruct.Make),
+		},
+		Builtin: Library{Programs: map[string]*Program{prog.Path(): prog}, Predeclared: intrinsics},
 	}
 	globals, err := New(opts).Exec(context.Background(), "@sst/queue.star")
 	if err != nil {
@@ -296,8 +300,8 @@ func TestLimits(t *testing.T) {
 		code      string
 		line      int
 	}{
-		{"steps", "def f():\n    for i in range(1000000000):\n        i + 1\nf()\n", 100_000, "step-limit", 3},
-		{"a long loop", "def f():\n    for i in range(1000000000000):\n        i + 1\nf()\n", 1 << 50, "time-limit", 3},
+		{"steps", "def f():\n    for i in range(1000000000): i + 1\nf()\n", 100_000, "step-limit", 2},
+		{"a long loop", "def f():\n    for i in range(1000000000000): i + 1\nf()\n", 1 << 50, "time-limit", 2},
 		{"squaring", "x = 3\nfor i in range(100):\n    x = x * x\n", 0, "time-limit", 3},
 		{"squaring late", "x = 3\nfor i in range(50000):\n    y = i\nfor i in range(100):\n    z = 1\n    x = x * x\n", 0, "time-limit", 6},
 		{"shifting and squaring", "x = 1 << 511\nfor i in range(40):\n    x = (x << 511) * x\n", 0, "time-limit", 3},
@@ -355,10 +359,14 @@ func TestCancel(t *testing.T) {
 		})},
 		Local: map[string]any{"key": "value"},
 	}
-	_, err := New(opts).Exec(ctx, "/stacks.star")
+	in := New(opts)
+	_, err := in.Exec(ctx, "/stacks.star")
 	l := list(t, err)
 	if len(l) != 1 || l[0].Code != "cancelled" || l[0].Detail != "The file changed." || l[0].Span.Start.Line != 2 {
 		t.Errorf("got %v", l)
+	}
+	if _, again := in.Exec(context.Background(), "/other.star"); fmt.Sprint(again) != fmt.Sprint(err) {
+		t.Errorf("after it was cancelled an Interp said %v", again)
 	}
 }
 
@@ -401,6 +409,21 @@ func TestCheckBeforeEvaluation(t *testing.T) {
 	found = diag.List{warning}
 	if _, err := New(opts).Exec(context.Background(), "/stacks.star"); err != nil || !ran || len(warned) != 1 {
 		t.Errorf("got %v, ran = %v, warned %v", err, ran, warned)
+	}
+}
+
+// TestDiagnosticsOfBuiltins: an error that is a diagnostic already keeps its own place.
+func TestDiagnosticsOfBuiltins(t *testing.T) {
+	own := &diag.Diagnostic{Code: "queued", Summary: "Queued", Span: diag.Point(diag.Position{File: "/proj/b.star", Line: 7, Col: 3})}
+	opts := Options{
+		Read: func(string) ([]byte, error) { return []byte("a = 1\nflush()\n"), nil },
+		Predeclared: starlark.StringDict{"flush": starlark.NewBuiltin("flush", func(*starlark.Thread, *starlark.Builtin, starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
+			return nil, fmt.Errorf("flush: %w", own)
+		})},
+	}
+	_, err := New(opts).Exec(context.Background(), "/proj/stacks.star")
+	if l := list(t, err); len(l) != 1 || l[0] != own {
+		t.Errorf("got %v", l)
 	}
 }
 

@@ -109,8 +109,8 @@ func (r *run) seen() site {
 	return r.site
 }
 
-// stopped is the diagnostic for an evaluation that ended before its time.
-func (r *run) stopped(cause error, at site) *diag.Diagnostic {
+// stop is the diagnostic for an evaluation that ended before its time.
+func (r *run) stop(cause error, at site) *diag.Diagnostic {
 	d := &diag.Diagnostic{Span: diag.Point(at.user), Frames: at.frames, Callers: at.callers}
 	switch {
 	case errors.Is(cause, errTimeLimit):
@@ -142,22 +142,21 @@ func (r *run) crashed(v any, stack []byte) error {
 	return diag.List{d}
 }
 
-// diagnose turns the error of this evaluation into diagnostics.
-func (r *run) diagnose(err error) diag.List {
-	var cause error
-	switch {
-	case r.overrun:
-		cause = errStepLimit
-	case r.ctx.Err() != nil:
-		cause = context.Cause(r.ctx)
+// cause is why the evaluation was stopped, nil when it ended by itself.
+func (r *run) cause() error {
+	if r.overrun {
+		return errStepLimit
 	}
-	if cause != nil {
-		var eval *starlark.EvalError
-		if errors.As(err, &eval) {
-			eval = innermost(err)
-			return diag.List{r.stopped(cause, siteOf(eval.CallStack))}
-		}
-		return diag.List{r.stopped(cause, r.seen())}
+	if r.ctx.Err() != nil {
+		return context.Cause(r.ctx)
 	}
-	return diagnose(err, r.in.source)
+	return nil
+}
+
+// place is where the evaluation was when it ended with err.
+func (r *run) place(err error) site {
+	if eval := innermost(err); eval != nil {
+		return siteOf(eval.CallStack)
+	}
+	return r.seen()
 }

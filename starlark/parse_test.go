@@ -96,8 +96,16 @@ func TestParseLikeUpstream(t *testing.T) {
 					t.Errorf("%s: %v", name, d)
 				}
 			}
-			a, b := positions(want.Stmts), positions(got.Stmts())
-			if !reflect.DeepEqual(a, b) {
+			chunked := &File{Path: "/f.star"}
+			for i, c := range Split([]byte(src)) {
+				s := ParseChunk("/f.star", c)
+				if a, b := positions(got.Statements[i].Stmts), positions(s.Stmts); !reflect.DeepEqual(a, b) {
+					t.Errorf("%s: chunk %d parses differently alone:\n%s", name, i, c.Text)
+				}
+				chunked.Statements = append(chunked.Statements, s)
+			}
+			a := positions(want.Stmts)
+			if !reflect.DeepEqual(a, positions(got.Stmts())) || !reflect.DeepEqual(a, positions(chunked.Stmts())) {
 				t.Errorf("%s: positions differ from those of the whole file:\n%s", name, src)
 			}
 		}
@@ -169,6 +177,17 @@ func wholeFile(t *testing.T, name string, src []byte) {
 	}
 	f.Outline()
 	Check(f, Env{})
+}
+
+// TestBigFileParses keeps the benchmarks honest: an error would be quicker or slower.
+func TestBigFileParses(t *testing.T) {
+	src := tenThousandLines()
+	if n := bytes.Count(src, []byte("\n")); n < 10000 || n > 10200 {
+		t.Errorf("%d lines", n)
+	}
+	if f := Parse("/f.star", src); len(f.Errors) > 0 || len(f.Statements) < 1200 {
+		t.Errorf("%d statements, errors %v", len(f.Statements), f.Errors)
+	}
 }
 
 func TestBrokenStatementLeavesTheRest(t *testing.T) {

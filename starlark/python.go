@@ -264,7 +264,7 @@ func (p *syntaxProblem) construct(i int) *diag.Diagnostic {
 				return hit("unpacking")
 			}
 		case "*":
-			if o := p.opener(i); !p.operand(i-1) && (o < 0 || p.toks[o].text != "(" || !p.operand(o-1)) {
+			if o := p.opener(i); atError && !p.operand(i-1) && (o < 0 || p.toks[o].text != "(" || !p.operand(o-1)) {
 				return hit("unpacking")
 			}
 		case "/":
