@@ -1,6 +1,9 @@
 package runtime
 
 import (
+	"fmt"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"sst/runtime/bundle"
@@ -87,3 +90,61 @@ func (BuildFailed) event() {}
 func (Rebuilt) event()     {}
 func (Changed) event()     {}
 func (Notice) event()      {}
+
+// events hands events on, one at a time and in order. Lines of a log are dropped when nobody keeps up with them;
+// nothing else is.
+type events struct {
+	queue   chan Event
+	done    chan struct{}
+	dropped atomic.Int64
+	mu      sync.RWMutex // guards ended against sends
+	ended   bool
+}
+
+func openEvents(take func(Event)) *events {
+	e := &events{queue: make(chan Event, 4096), done: make(chan struct{})}
+	go func() {
+		defer close(e.done)
+		for event := range e.queue {
+			if take != nil {
+				take(event)
+			}
+		}
+	}()
+	return e
+}
+
+func (e *events) send(event Event) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if !e.ended {
+		e.queue <- event
+	}
+}
+
+func (e *events) log(event Logged) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	if e.ended {
+		return
+	}
+	if cap(e.queue)-len(e.queue) < 512 { // room for the rest
+		e.dropped.Add(1)
+		return
+	}
+	if n := e.dropped.Swap(0); n > 0 {
+		e.queue <- Notice{Text: fmt.Sprintf("%d lines of logs were left out: too many at once", n)}
+	}
+	e.queue <- event
+}
+
+func (e *events) close() {
+	e.mu.Lock()
+	ended := e.ended
+	e.ended = true
+	e.mu.Unlock()
+	if !ended {
+		close(e.queue)
+	}
+	<-e.done
+}

@@ -2,26 +2,394 @@ package runtime
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	goruntime "runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/gofrs/flock"
 
 	"sst/cfn"
+	"sst/proxy"
+	"sst/runtime/bundle"
 )
 
-// Server is the dev server.
-type Server struct{ opts Options }
+var errClosing = errors.New("the server is closing")
+
+// Server is the dev server. What it serves is an immutable app that Update replaces; fronts, schedules and start.json
+// belong to the goroutine that Update runs on.
+type Server struct {
+	opts   Options
+	log    *slog.Logger
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	lock   *flock.Flock
+	token  string
+
+	app     atomic.Pointer[app]
+	calls   sync.Map // request id -> *call
+	due     sync.Map // dueKey -> time a rate fires next
+	events  *events
+	factory *factory
+	codes   *codes
+	runner  *runner
+	pool    *pool
+	relay   *proxy.Relay
+	conn    *proxy.Conn
+	control *http.Server
+	lambda  string
+	relayTo string
+	watcher *watcher
+
+	ops     chan func() // run by the owner goroutine
+	tasks   sync.WaitGroup
+	closing sync.Once
+
+	// Owned by the owner goroutine.
+	fronts    map[string]*apiFront // by Api ID
+	schedules func()               // ends them
+}
 
 // Open takes the project's folder for this process, starts the relay and the control port, and writes
 // .sst/start.json. Functions are served after the first Update. Another running server in the folder is an error that
 // names its process.
-func Open(ctx context.Context, opts Options) (*Server, error) { return &Server{opts: opts}, nil }
+func Open(ctx context.Context, opts Options) (s *Server, err error) {
+	if opts.Dir == "" {
+		opts.Dir = filepath.Join(opts.Root, ".sst")
+	}
+	if opts.Region == "" {
+		opts.Region = "us-east-1"
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.MaxWorkers <= 0 {
+		opts.MaxWorkers = max(8, 2*goruntime.NumCPU())
+	}
+	if opts.MaxPerFunction <= 0 {
+		opts.MaxPerFunction = 10
+	}
+	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
+		return nil, err
+	}
+	s = &Server{opts: opts, log: opts.Logger, token: newToken(), ops: make(chan func()), fronts: map[string]*apiFront{}}
+	if s.lock, err = takeFolder(opts.Dir); err != nil {
+		return nil, err
+	}
+	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
+	s.app.Store(&app{functions: map[string]*function{}, names: map[string]*function{}})
+	s.events = openEvents(opts.Events)
+	defer func() {
+		if err != nil {
+			s.Close()
+		}
+	}()
+	local := filepath.Join(opts.Dir, "local")
+	if s.codes, err = openCodes(s.ctx, opts.Root, filepath.Join(local, "bundles"), bundle.Config{
+		Root: opts.Root, Mode: bundle.Live, NodeMajor: opts.Node.Major, GoTool: opts.Go,
+	}, s.events.send, s.log); err != nil {
+		return nil, err
+	}
+	if s.factory, err = openFactory(opts, filepath.Join(local, "shim"), s.line); err != nil {
+		return nil, err
+	}
+	s.runner = newRunner(s.factory, s.codes, &s.calls, func(id string) (*function, bool) {
+		fn, ok := s.app.Load().functions[id]
+		return fn, ok
+	}, s.events.send)
+	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
+	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
+
+	if err := s.listen(); err != nil {
+		return nil, err
+	}
+	if s.conn, err = proxy.Dial(s.ctx, proxy.DialOptions{
+		URL: s.relayTo, Token: s.token, Name: "local", Handler: s.runner, Logger: s.log,
+	}); err != nil {
+		return nil, fmt.Errorf("connect to the relay: %w", err)
+	}
+	s.watcher = openWatcher(watcherOptions{
+		root: opts.Root, skip: opts.Dir, codes: s.codes, emit: s.events.send, log: s.log,
+	})
+	s.codes.watch = s.watcher.refresh
+	s.tasks.Add(2)
+	go s.own()
+	go s.reapIdle()
+	if err := s.writeStart(s.app.Load()); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// own runs what changes the server's own state, one thing after another.
+func (s *Server) own() {
+	defer s.tasks.Done()
+	for {
+		select {
+		case op := <-s.ops:
+			op()
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+// do runs op on the owner goroutine and waits for it.
+func (s *Server) do(ctx context.Context, op func() error) error {
+	result := make(chan error, 1)
+	select {
+	case s.ops <- func() { result <- op() }:
+		return <-result
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-s.ctx.Done():
+		return errClosing
+	}
+}
+
+// listen opens the control port: the Invoke API and the relay.
+func (s *Server) listen() error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("open the control port: %w", err)
+	}
+	s.relay = proxy.NewRelay(proxy.RelayOptions{Profile: proxy.ProfileFast, Token: s.token, Logger: s.log})
+	mux := http.NewServeMux()
+	mux.Handle("/relay", s.relay)
+	mux.HandleFunc("/", s.serveLambda)
+	s.lambda = "http://" + l.Addr().String()
+	s.relayTo = "ws://" + l.Addr().String() + "/relay"
+	s.control = &http.Server{Handler: guard(mux), ErrorLog: log.New(io.Discard, "", 0)}
+	go s.control.Serve(l)
+	return nil
+}
 
 // Update serves what the assembly describes from now on. Invocations under way finish as they began.
-func (s *Server) Update(ctx context.Context, asm *cfn.Assembly) error { return nil }
+func (s *Server) Update(ctx context.Context, asm *cfn.Assembly) error {
+	return s.do(ctx, func() error { return s.update(asm) })
+}
 
-// Watch reports changes of these files, and of what appears in these folders, as Changed. It replaces the list of an earlier call.
-func (s *Server) Watch(files []string) {}
+func (s *Server) update(asm *cfn.Assembly) error {
+	next, notices, err := newApp(asm, s.opts.Region)
+	if err != nil {
+		return err
+	}
+	for _, text := range notices {
+		s.events.send(Notice{Text: text})
+	}
+	s.app.Store(next)
+	s.codes.update(next.bundles())
+	for _, fn := range next.ordered {
+		if fn.Bundle.Kind == bundle.Node {
+			s.factory.want()
+			break
+		}
+	}
+	changed, err := s.serveApis(next)
+	if err != nil {
+		return err
+	}
+	s.reschedule(next)
+	s.pool.reap(time.Now().Add(-idleTime), s.stale)
+	if err := s.writeStart(next); err != nil {
+		return err
+	}
+	if changed {
+		s.events.send(Listening{Apis: s.addresses(next), Lambda: s.lambda})
+	}
+	return nil
+}
+
+func (s *Server) stale(fn *function) bool {
+	now := s.app.Load().functions[fn.ID]
+	return now == nil || !now.same(fn)
+}
+
+// Watch reports changes of these files, and of what appears in these folders, as Changed. It replaces the list of an
+// earlier call.
+func (s *Server) Watch(files []string) { s.watcher.watch(files) }
 
 // Lambda is the base URL of the Invoke API, for --endpoint-url.
-func (s *Server) Lambda() string { return "" }
+func (s *Server) Lambda() string { return s.lambda }
+
+// Apis gives the addresses of the Apis.
+func (s *Server) Apis() []ApiAddress {
+	var all []ApiAddress
+	s.do(context.Background(), func() error {
+		all = s.addresses(s.app.Load())
+		return nil
+	})
+	return all
+}
+
+// Stats counts what went over the relay.
+func (s *Server) Stats() proxy.Stats { return s.relay.Stats() }
 
 // Close ends the server: requests under way are answered with an error, every worker process is gone when it returns.
-func (s *Server) Close() error { return nil }
+func (s *Server) Close() error {
+	s.closing.Do(s.close)
+	return nil
+}
+
+func (s *Server) close() {
+	os.Remove(filepath.Join(s.opts.Dir, "start.json"))
+	s.cancel(errClosing)
+	s.tasks.Wait()
+	if s.schedules != nil {
+		s.schedules()
+	}
+	var servers sync.WaitGroup
+	for _, front := range s.fronts {
+		servers.Go(front.close)
+	}
+	if s.pool != nil {
+		s.pool.end()
+	}
+	if s.factory != nil {
+		s.factory.close()
+	}
+	if s.conn != nil {
+		s.conn.Close()
+	}
+	if s.watcher != nil {
+		s.watcher.close()
+	}
+	if s.codes != nil {
+		s.codes.close()
+	}
+	servers.Wait()
+	if s.relay != nil {
+		s.relay.Close()
+		s.control.Close()
+	}
+	s.events.close()
+	s.lock.Unlock()
+}
+
+func (s *Server) reapIdle() {
+	defer s.tasks.Done()
+	tick := time.NewTicker(30 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			s.pool.reap(time.Now().Add(-idleTime), s.stale)
+		case <-s.ctx.Done():
+			return
+		}
+	}
+}
+
+func (s *Server) openSandbox(fn *function) (*sandbox, error) {
+	sb := &sandbox{id: newID(), fn: fn}
+	var err error
+	sb.wire, err = proxy.OpenSandbox(s.ctx, proxy.SandboxOptions{
+		URL: s.relayTo, Token: s.token, ID: sb.id, Init: fn.init(), Logger: s.log,
+	})
+	return sb, err
+}
+
+func (s *Server) closeSandbox(sb *sandbox) {
+	sb.wire.Close()
+	s.runner.drop(sb.id)
+}
+
+// line takes a line that a worker printed.
+func (s *Server) line(c *call, stderr bool, line string) {
+	event := Logged{Stderr: stderr, Line: line, Time: time.Now()}
+	if c != nil {
+		event.RequestID, event.Function = c.id, c.function
+		if c.tail != nil {
+			c.tail([]byte(line + "\n"))
+		}
+	}
+	s.events.log(event)
+}
+
+// addresses lists the Apis that are served, in the order of the app.
+func (s *Server) addresses(a *app) []ApiAddress {
+	var list []ApiAddress
+	for _, api := range a.apis {
+		if front := s.fronts[api.ID]; front != nil {
+			list = append(list, ApiAddress{ID: api.ID, URL: front.url})
+		}
+	}
+	return list
+}
+
+// takeFolder makes sure that one server runs in a folder. A file left by a server that is gone does no harm.
+func takeFolder(dir string) (*flock.Flock, error) {
+	lock := flock.New(filepath.Join(dir, "start.lock"))
+	ok, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock %s: %w", dir, err)
+	}
+	if !ok {
+		var other startFile
+		if data, err := os.ReadFile(filepath.Join(dir, "start.json")); err == nil && json.Unmarshal(data, &other) == nil {
+			return nil, fmt.Errorf("sst start is already running in this project (process %d); end it first", other.PID)
+		}
+		return nil, errors.New("sst start is already running in this project; end it first")
+	}
+	return lock, nil
+}
+
+// startFile is .sst/start.json: how another process finds this one.
+type startFile struct {
+	PID       int               `json:"pid"`
+	Version   string            `json:"version,omitempty"`
+	App       string            `json:"app,omitempty"`
+	Stage     string            `json:"stage"`
+	Mode      string            `json:"mode"`
+	Token     string            `json:"token"`
+	Apis      map[string]string `json:"apis"`
+	Lambda    string            `json:"lambda"`
+	Functions []startFunction   `json:"functions"`
+}
+
+type startFunction struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Handler string `json:"handler"`
+}
+
+// writeStart writes start.json, complete or not at all and for this user only.
+func (s *Server) writeStart(a *app) error {
+	file := startFile{PID: os.Getpid(), Version: s.opts.Version, App: s.opts.App, Stage: s.opts.Stage, Mode: "local",
+		Token: s.token, Apis: map[string]string{}, Lambda: s.lambda, Functions: []startFunction{}}
+	for _, address := range s.addresses(a) {
+		file.Apis[address.ID] = address.URL
+	}
+	for _, fn := range a.ordered {
+		file.Functions = append(file.Functions, startFunction{fn.ID, fn.Name, fn.Handler})
+	}
+	slices.SortFunc(file.Functions, func(a, b startFunction) int { return strings.Compare(a.ID, b.ID) })
+	data, err := json.MarshalIndent(file, "", "  ")
+	if err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(s.opts.Dir, "start-*.json") // mode 0600
+	if err != nil {
+		return fmt.Errorf("write start.json: %w", err)
+	}
+	_, err = tmp.Write(append(data, '\n'))
+	if err := errors.Join(err, tmp.Close()); err != nil {
+		return fmt.Errorf("write start.json: %w", err)
+	}
+	if err := os.Rename(tmp.Name(), filepath.Join(s.opts.Dir, "start.json")); err != nil {
+		return fmt.Errorf("write start.json: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,266 @@
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"sync"
+	"time"
+
+	"sst/proxy"
+)
+
+// initTime is what Lambda gives a runtime to start before it counts the function's own time.
+const initTime = 10 * time.Second
+
+// idleTime is how long a worker without an invocation lives.
+const idleTime = 5 * time.Minute
+
+// call is one invocation under way, from its front to its worker.
+type call struct {
+	id       string
+	function string
+	trigger  string
+	tail     func(line []byte) // nil: nobody wants the log's tail
+
+	mu      sync.Mutex // guards what follows
+	running time.Duration
+	cold    bool
+}
+
+// runner is the developer's end: it runs invocations in workers, one worker a sandbox.
+type runner struct {
+	factory *factory
+	codes   *codes
+	lookup  func(id string) (*function, bool)
+	calls   *sync.Map // request id -> *call, for what a front knows about an invocation
+	emit    func(Event)
+
+	mu    sync.Mutex // guards seats
+	seats map[string]*seat
+}
+
+// seat is the place of one sandbox. Its worker is replaced when the code changed, when it died and when it ran out of time.
+type seat struct {
+	turn   chan struct{} // holds a token; who has it uses the worker
+	worker *worker
+	used   time.Time
+}
+
+var _ proxy.Handler = (*runner)(nil)
+
+func newRunner(f *factory, c *codes, calls *sync.Map, lookup func(string) (*function, bool), emit func(Event)) *runner {
+	return &runner{factory: f, codes: c, calls: calls, lookup: lookup, emit: emit, seats: map[string]*seat{}}
+}
+
+func (r *runner) seat(id string) *seat {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.seats[id]
+	if s == nil {
+		s = &seat{turn: make(chan struct{}, 1)}
+		r.seats[id] = s
+	}
+	s.used = time.Now()
+	return s
+}
+
+// drop ends the worker of a sandbox that is gone.
+func (r *runner) drop(id string) {
+	r.mu.Lock()
+	s := r.seats[id]
+	delete(r.seats, id)
+	r.mu.Unlock()
+	if s == nil {
+		return
+	}
+	s.turn <- struct{}{}
+	if w := s.worker; w != nil {
+		s.worker = nil
+		w.stop()
+	}
+	<-s.turn
+}
+
+// Invoke runs one invocation and answers it.
+func (r *runner) Invoke(ctx context.Context, inv *proxy.Invocation) {
+	c := &call{id: inv.RequestID, function: inv.Function}
+	if known, ok := r.calls.Load(inv.RequestID); ok {
+		c = known.(*call)
+	}
+	if inv.Header.Tail {
+		c.tail = inv.Log
+	}
+	got := r.run(ctx, inv, c)
+	if len(got.body) > maxPayload {
+		got = tooLarge()
+	}
+	if got.errorType != "" {
+		inv.Error(got.errorType, got.body)
+	} else {
+		inv.Respond(got.body)
+	}
+}
+
+func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer {
+	fn, ok := r.lookup(inv.Function)
+	if !ok {
+		return errorAnswer(errorStart, fmt.Sprintf("there is no function %q in the app", inv.Function), nil)
+	}
+	s := r.seat(inv.Sandbox)
+	select {
+	case s.turn <- struct{}{}:
+	case <-ctx.Done():
+		return canceled(ctx, inv.RequestID)
+	}
+	defer func() { <-s.turn }()
+
+	built, err := r.codes.get(ctx, fn.key)
+	if err != nil {
+		return errorAnswer(errorBuild, err.Error(), nil)
+	}
+	defer r.codes.release(built)
+	if built.failed {
+		return buildError(built.messages)
+	}
+	timeout := time.Duration(fn.Timeout) * time.Second
+	if inv.Init != nil && inv.Init.Timeout > 0 {
+		timeout = time.Duration(inv.Init.Timeout) * time.Second
+	}
+	if timeout <= 0 {
+		timeout = 3 * time.Second
+	}
+	for {
+		fresh := false
+		w := s.worker
+		if w != nil && (w.dead() || !w.code.same(built) || !maps.Equal(w.env, inv.Env)) {
+			s.worker = nil
+			go w.stop()
+			w = nil
+		}
+		if w == nil {
+			fresh = true
+			if w, err = r.open(ctx, built, inv.Env); err != nil {
+				return errorAnswer(errorStart, err.Error(), nil)
+			}
+			s.worker = w
+		}
+		// Lambda gives a start 10 seconds; a worker that still works after its last answer has the function's time.
+		waiting, cancel := context.WithTimeout(ctx, initTime+timeout)
+		ready := w.api.settled(waiting)
+		cancel()
+		if ready {
+			c.mu.Lock()
+			c.cold = c.cold || fresh
+			c.mu.Unlock()
+			return r.deliver(ctx, s, w, inv, c, timeout, fresh)
+		}
+		s.worker = nil
+		failure, failed := w.api.initError()
+		gone := w.dead()
+		go w.stop()
+		switch {
+		case ctx.Err() != nil:
+			return canceled(ctx, inv.RequestID)
+		case failed:
+			return failure
+		case gone && !fresh:
+			continue // it went between two invocations
+		case gone:
+			return exited(inv.RequestID, w.how)
+		case !fresh:
+			continue // it never came back from work after its last answer
+		default:
+			return timedOut(inv.RequestID, initTime+timeout)
+		}
+	}
+}
+
+func canceled(ctx context.Context, id string) answer {
+	return platformError(errorExit, id, "the invocation was canceled: %v", context.Cause(ctx))
+}
+
+// open starts a worker that holds its code until it is gone.
+func (r *runner) open(ctx context.Context, built *code, env map[string]string) (*worker, error) {
+	w, err := r.factory.open(ctx, built, env)
+	if err != nil {
+		return nil, err
+	}
+	w.env = env
+	r.codes.retain(built)
+	go func() {
+		<-w.exited
+		r.codes.release(built)
+	}()
+	return w, nil
+}
+
+// deliver hands the event to a worker that waits for one, and waits for what comes of it.
+func (r *runner) deliver(ctx context.Context, s *seat, w *worker, inv *proxy.Invocation, c *call, timeout time.Duration, cold bool) answer {
+	began := time.Now()
+	deadline := began.Add(timeout)
+	if !inv.Deadline.IsZero() && inv.Deadline.Before(deadline) {
+		deadline = inv.Deadline
+	}
+	d := &delivery{id: inv.RequestID, event: inv.Event, header: nextHeader(inv, deadline), answered: make(chan answer, 1)}
+	w.output.attribute(c)
+	r.emit(Invoked{RequestID: c.id, Function: inv.Function, Trigger: c.trigger, Cold: cold, Time: began})
+	w.api.deliver(d)
+	timer := time.NewTimer(time.Until(deadline))
+	defer timer.Stop()
+	defer func() {
+		c.mu.Lock()
+		c.running = time.Since(began)
+		c.mu.Unlock()
+	}()
+	select {
+	case got := <-d.answered:
+		return got
+	case <-w.exited:
+		s.worker = nil
+		// An answer that it wrote before it went may still be on its way through the loopback.
+		grace := time.NewTimer(10 * time.Millisecond)
+		defer grace.Stop()
+		select {
+		case got := <-d.answered:
+			return got
+		case <-grace.C:
+		}
+		return exited(inv.RequestID, w.how)
+	case <-timer.C:
+		s.worker = nil
+		w.output.flush()
+		go w.stop()
+		return timedOut(inv.RequestID, timeout)
+	case <-ctx.Done():
+		s.worker = nil
+		go w.stop()
+		return canceled(ctx, inv.RequestID)
+	}
+}
+
+// nextHeader is the header of the answer to next. What is empty is left out: user code sees the difference.
+func nextHeader(inv *proxy.Invocation, deadline time.Time) http.Header {
+	contentType := inv.Header.ContentType
+	if contentType == "" {
+		contentType = "application/json"
+	}
+	h := http.Header{
+		"Content-Type":                  {contentType},
+		"Lambda-Runtime-Aws-Request-Id": {inv.RequestID},
+		"Lambda-Runtime-Deadline-Ms":    {deadlineHeader(deadline)},
+	}
+	for name, value := range map[string]string{
+		"Lambda-Runtime-Invoked-Function-Arn": inv.Header.InvokedFunctionArn,
+		"Lambda-Runtime-Trace-Id":             inv.Header.TraceID,
+		"Lambda-Runtime-Client-Context":       inv.Header.ClientContext,
+		"Lambda-Runtime-Cognito-Identity":     inv.Header.CognitoIdentity,
+		"Lambda-Runtime-Aws-Tenant-Id":        inv.Header.TenantID,
+	} {
+		if value != "" {
+			h[name] = []string{value}
+		}
+	}
+	return h
+}
