@@ -45,9 +45,7 @@ func (s *session) diagnose(err error) error {
 		return s.hostProblem(err)
 	}
 	if js.Callback != nil {
-		if placed := s.placed(js.Callback, s.call(js.Tag)); placed != js.Callback || isDiagnostic(placed) {
-			return placed
-		}
+		return s.placed(js.Callback, s.call(js.Tag))
 	}
 	var said diag.List
 	for _, m := range js.Messages {
@@ -91,7 +89,7 @@ var (
 
 // failureOf explains a JavaScript error.
 func (s *session) failureOf(js *jsii.Error) *interp.Failure {
-	f := &interp.Failure{Code: "cdk-error", Summary: "The CDK objects", Detail: s.readable(js.Message), Frames: jsFrames(js.JSStack)}
+	f := &interp.Failure{Code: "cdk-error", Summary: "The CDK objects", Detail: sentence(s.readable(js.Message)), Frames: jsFrames(js.JSStack)}
 	if m := duplicateID.FindStringSubmatch(js.Message); m != nil {
 		f.Code, f.Summary = "duplicate-id", "Id used twice"
 		parent := m[3]
@@ -107,6 +105,11 @@ func (s *session) failureOf(js *jsii.Error) *interp.Failure {
 		f.Detail += "."
 		f.Value = strings.TrimSuffix(m[1], "--")
 	}
+	if strings.HasPrefix(js.Message, "Cannot retrieve value from context provider") {
+		f.Code, f.Summary = "unknown-account", "Account not known"
+		f.Detail = "this looks something up in AWS, which takes the account and the region of the stage."
+		f.Hint = `Name them: sst.App(..., region = "us-east-1", stages = {"` + s.in.Stage + `": {"account": "111111111111"}}).`
+	}
 	if strings.Contains(js.Message, "Stack at '") && strings.Contains(js.Message, "cyclic") || strings.Contains(js.Message, "would create a cyclic reference") {
 		f.Code, f.Summary = "cyclic-stacks", "Stacks depend on each other"
 	}
@@ -115,7 +118,14 @@ func (s *session) failureOf(js *jsii.Error) *interp.Failure {
 
 // readable is a CDK message without what only its own programmers need.
 func (s *session) readable(message string) string {
+	message, _, _ = strings.Cut(message, "\nObject creation stack:")
 	message = strings.TrimSpace(message)
+	for strings.HasPrefix(message, "Resolution error: ") {
+		message = strings.TrimPrefix(message, "Resolution error: ")
+	}
+	if wrapped := strings.TrimRight(message, "."); len(message)-len(wrapped) > 3 { // "text." in "...: %s..."
+		message = wrapped
+	}
 	if prefix := s.prefix(); prefix != "" {
 		message = strings.ReplaceAll(message, "["+prefix, "[")
 	}

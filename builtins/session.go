@@ -50,18 +50,19 @@ type session struct {
 	durations map[string]*Object
 	callbacks []*callback
 
-	app       *Construct
-	appCall   call
-	stack     *Object           // the first, for what any stack can do
-	created   map[int64]*Object // constructs made by a Create
-	places    map[string]int    // construct path to Tag
-	states    []*state
-	closed    bool // synth has started: cells are read-only
-	ended     bool // nothing may be asked any more
-	onSynth   []hook
-	functions []function
-	bundles   map[string]starlark.Value
-	warnings  diag.List
+	app        *Construct
+	appCall    call
+	stack      *Object           // the first, for what any stack can do
+	created    map[int64]*Object // constructs made by a Create
+	places     map[string]int    // construct path to Tag
+	lookupTags []int             // of calls that look something up in AWS
+	states     []*state
+	closed     bool // synth has started: cells are read-only
+	ended      bool // nothing may be asked any more
+	onSynth    []hook
+	functions  []function
+	bundles    map[string]starlark.Value
+	warnings   diag.List
 }
 
 // hook is a function that waits for the end of evaluation.

@@ -267,10 +267,14 @@ func (s *session) missing() diag.List {
 		return nil
 	}
 	var list diag.List
-	for _, m := range manifest.Missing {
-		list = append(list, &diag.Diagnostic{Code: "missing-lookup", Summary: "Lookup not recorded",
-			Detail: fmt.Sprintf("%s has no answer for %s.", lockFile, m.Key), Hint: "Run `sst lookup` to fetch it from AWS.",
-			Span: diag.Point(diag.Position{File: s.in.File})})
+	for i, m := range manifest.Missing {
+		f := interp.Errorf("missing-lookup", "Lookup not recorded", "%s has no answer for %s.", lockFile, m.Key)
+		f.Hint = "Run `sst lookup` to fetch it from AWS."
+		at := s.appCall
+		if len(s.lookupTags) > 0 { // the answer does not say which call it was
+			at = s.call(s.lookupTags[min(i, len(s.lookupTags)-1)])
+		}
+		list = append(list, s.diagnostic(f, at))
 	}
 	return list
 }

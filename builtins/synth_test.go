@@ -63,3 +63,20 @@ func TestSynthNotes(t *testing.T) {
 	t.Logf("%+v", s.Manifest.Triggers)
 	t.Logf("%+v", s.Inputs)
 }
+
+func TestErrorsOfTheCDK(t *testing.T) {
+	e := engine(t)
+	each(t, "synth.star", func(t *testing.T, src string) error {
+		dir := project(t, map[string]string{"stacks.star": src, "src/notes.ts": handlers})
+		_, err := synth(t, e, dir, Input{})
+		return err
+	})
+}
+
+func TestNoApp(t *testing.T) {
+	dir := project(t, map[string]string{"stacks.star": "x = 1\n"})
+	_, err := synth(t, engine(t), dir, Input{})
+	if want := filepath.Join(dir, "stacks.star") + ": error: No app: the file makes no sst.App: begin with app = sst.App(\"name\")."; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
