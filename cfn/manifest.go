@@ -1,6 +1,16 @@
 package cfn
 
-import "sst/runtime/bundle"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"regexp"
+	"strings"
+
+	"sst/runtime/bundle"
+)
+
+// ManifestFile is the manifest's name in an assembly.
+const ManifestFile = "sst.json"
 
 // ManifestVersion is written to sst.json; it grows when a reader of the old form would be wrong.
 const ManifestVersion = 1
@@ -27,7 +37,7 @@ type Position struct {
 
 // Function is a Lambda function whose code is a bundle of ours.
 type Function struct {
-	ID           string      `json:"id"`        // "web/Export": construct path without "<stage>-<app>-"
+	ID           string      `json:"id"`        // "web/Export": construct path without "<stage>-<app>-"; see ShortPath
 	Path         string      `json:"path"`      // construct path
 	Stack        string      `json:"stack"`     // artifact id
 	LogicalID    string      `json:"logicalId"` // in that stack's template
@@ -93,5 +103,73 @@ type Trigger struct {
 	Suffix      string   `json:"suffix,omitempty"`
 }
 
-// Derive fills the manifest's Apis and Triggers from the templates.
-func Derive(asm *Assembly, m *Manifest) error { return nil }
+// prefix is what stack ids begin with.
+func (m *Manifest) prefix() string { return m.Stage + "-" + m.App + "-" }
+
+// ShortPath is how a construct is shown: its path without the "<stage>-<app>-" of the stack and without the child
+// `Resource` that stands for the construct itself.
+func (m *Manifest) ShortPath(path string) string {
+	for strings.HasSuffix(path, "/Resource") {
+		path = strings.TrimSuffix(path, "/Resource")
+	}
+	return strings.TrimPrefix(path, m.prefix())
+}
+
+// Function finds a function by ID, or by what Invoke takes: its name or an ARN ending in it.
+func (m *Manifest) Function(name string) *Function {
+	if _, after, ok := strings.Cut(name, ":function:"); ok {
+		name, _, _ = strings.Cut(after, ":")
+	}
+	for i := range m.Functions {
+		if f := &m.Functions[i]; f.ID == name || f.Name == name {
+			return f
+		}
+	}
+	return nil
+}
+
+var notInNames = regexp.MustCompile(`[^A-Za-z0-9-_]+`)
+
+// FunctionName is what Invoke takes for a function without a physical name: the stack's name and the path below the
+// stack, as far as Lambda's 64 characters allow.
+func FunctionName(stackName, pathBelow string) string {
+	return limit(stackName+"-"+strings.Trim(notInNames.ReplaceAllString(pathBelow, "-"), "-"), 64)
+}
+
+// limit shortens a name that is too long; a hash of the whole keeps it apart from others.
+func limit(name string, length int) string {
+	if len(name) <= length {
+		return name
+	}
+	sum := sha256.Sum256([]byte(name))
+	return name[:length-9] + "-" + hex.EncodeToString(sum[:4])
+}
+
+// functionOf gives the entry of a resource. A function in a nested stack may be listed under the stack at the top;
+// when that is ambiguous, the construct path decides.
+func (m *Manifest) functionOf(s *Stack, logicalID string) *Function {
+	top := s
+	for top.Parent != nil {
+		top = top.Parent
+	}
+	var found []*Function
+	for i := range m.Functions {
+		f := &m.Functions[i]
+		if f.LogicalID != logicalID || f.Stack != s.ID && f.Stack != top.ID {
+			continue
+		}
+		if f.Stack == s.ID {
+			return f
+		}
+		found = append(found, f)
+	}
+	for _, f := range found {
+		if len(found) == 1 {
+			return f
+		}
+		if t, err := s.Template(); err == nil && t.Resources[logicalID] != nil && usesCode(t.Resources[logicalID], f.Bundle.Key()) {
+			return f
+		}
+	}
+	return nil
+}
