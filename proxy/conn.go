@@ -426,6 +426,7 @@ func (c *Conn) frame(sock *socket, f *Frame) error {
 			return nil
 		}
 		l.init = init
+		l.control(typeAck, "") // at once: the first request waits for it
 		held := l.held
 		l.held = nil
 		for _, msg := range held {

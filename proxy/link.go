@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,6 +86,16 @@ func (l *link) post(t, id string, body []byte, acked func()) bool {
 	l.unacked = append(l.unacked, out...)
 	l.transmit(now, out, true)
 	return true
+}
+
+// open posts the init of a session. Nothing else is sent before the other end has answered, so that a session which
+// nobody takes leaves no doubt about its requests.
+func (l *link) open(body []byte) {
+	l.post(typeInit, "", body, nil)
+	l.mu.Lock()
+	l.ready = true
+	l.transmit(time.Now(), slices.Clone(l.unacked), false)
+	l.detach()
 }
 
 // transmit writes frames; it is called with mu held and releases it. Without wait it does not block, for readers.

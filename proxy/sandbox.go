@@ -22,6 +22,7 @@ const (
 	probeTime   = 5 * time.Second        // of silence before a waiting sandbox asks whether anyone is there
 	graceTime   = 10 * time.Second       // for a developer's end that took a request and is gone to come back
 	watchPeriod = 100 * time.Millisecond // while something is in flight
+	probePeriod = 200 * time.Millisecond // between questions whether a developer's end is there
 	tailBytes   = 4 << 10
 )
 
@@ -135,7 +136,7 @@ func (s *Sandbox) Invoke(ctx context.Context, req Request) (*Response, error) {
 	if link != nil {
 		s.post(c, link)
 		s.mu.Lock()
-		if !link.isReady() && s.sock.Load() != nil {
+		if !link.isReady() && s.sock.Load() != nil && now.Sub(s.probed) > probePeriod {
 			s.probe(link, now)
 		}
 		s.mu.Unlock()
@@ -312,7 +313,6 @@ func (s *Sandbox) renew(w format) {
 	old := s.link
 	s.last = max(s.last+1, time.Now().UnixMilli())
 	link := newLink(s.opts.ID, fmt.Sprintf("%011x-%s", s.last, token(4)), &s.sock, w, &s.memory)
-	link.ready = true
 	var again []*call
 	if old == nil {
 		for _, c := range s.calls {
@@ -330,8 +330,8 @@ func (s *Sandbox) renew(w format) {
 			}
 		}
 	}
-	// init is posted before anyone can see the link, so that it has number 1.
-	link.post(typeInit, "", body, nil)
+	link.open(body) // before anyone can see the link
+	s.probed = time.Now()
 	s.link = link
 	s.mu.Unlock()
 	for _, c := range again {
@@ -483,7 +483,9 @@ func (s *Sandbox) look() {
 	if link != nil && sock != nil {
 		switch {
 		case !ready: // ask until someone is there
-			s.probe(link, now)
+			if now.Sub(s.probed) > probePeriod {
+				s.probe(link, now)
+			}
 		case waiting > 0 && now.Sub(moved) > ackTime+link.rtt() && now.Sub(s.probed) > ackTime:
 			s.log.Info("no acknowledgement, connecting again")
 			sock.close(0, "")

@@ -12,7 +12,7 @@ import { fileURLToPath } from "node:url"
 const VERSION = 1
 const FRAME = 31000, MESSAGE = 7 << 20, GZIP_FROM = 2048, CHUNKS = 8192
 const ACK_DELAY = 20, ACK_EVERY = 32, RTO_MIN = 200, RTO_MAX = 5000, RTO_FRAMES = 32
-const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, GRACE = 10000, WATCH = 100
+const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, PROBE_PERIOD = 200, GRACE = 10000, WATCH = 100
 const MARGIN = 300 // ms before the deadline at which the stub answers itself, so that the sandbox survives
 const STALE = 9 * 60000 // API Gateway drops an idle connection after 10 minutes
 
@@ -174,6 +174,13 @@ class Link {
     }
     this.unacked.push(...frames)
     this.transmit(frames)
+  }
+
+  // open posts the init of a session. Nothing else is sent before the other end has answered, so that a session which
+  // nobody takes leaves no doubt about its requests.
+  open(body) {
+    this.post("init", undefined, body)
+    this.ready = false
   }
 
   transmit(frames) {
@@ -346,7 +353,8 @@ class Sandbox {
     this.link = new Link(this.id, session, this.limit, text => this.write(text))
     const { function: id, runtime, timeout } = this.config
     const { SST_LIVE, ...env } = this.env
-    this.link.post("init", undefined, Buffer.from(JSON.stringify({
+    this.probed = clock()
+    this.link.open(Buffer.from(JSON.stringify({
       function: id, runtime, timeout, memory: +this.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE || undefined,
       arch: process.arch === "arm64" ? "arm64" : "x86_64", env,
     })))
@@ -451,7 +459,7 @@ class Sandbox {
       call.watch = setInterval(() => this.look(call), WATCH)
       if (this.link) {
         this.post(call)
-        if (this.socket && !this.link.ready) this.probe()
+        if (this.socket && !this.link.ready && clock() - this.probed > PROBE_PERIOD) this.probe()
       }
       this.reach()
     })
@@ -470,8 +478,9 @@ class Sandbox {
     const acked = call.posted && link && !link.unacked.some(u => u.f.i === call.id)
     if (link && socket) {
       const silent = now - link.heard, probed = now - this.probed
-      if (!link.ready) this.probe()
-      else if (link.unacked.length && now - link.moved > ACK_TIME && probed > ACK_TIME) {
+      if (!link.ready) {
+        if (probed > PROBE_PERIOD) this.probe()
+      } else if (link.unacked.length && now - link.moved > ACK_TIME && probed > ACK_TIME) {
         this.probed = now
         socket.close()
       } else if (silent > 2 * PROBE && probed > PROBE) socket.close()
