@@ -23,7 +23,7 @@ type Code struct {
 }
 
 // Finish puts the real code into an assembly that was synthesized with placeholders: codes maps a bundle's key to its
-// code. It derives and writes sst.json as well. The result is accepted by the stock cdk CLI and is the same on repeat.
+// code. It completes m (Derive, Version, Hash of each function) and writes it to sst.json. The result is accepted by the stock cdk CLI and is the same on repeat.
 func Finish(dir string, m *Manifest, codes map[string]Code) error {
 	return FinishTo(dir, dir, m, codes)
 }
@@ -54,6 +54,9 @@ func FinishTo(src, dst string, m *Manifest, codes map[string]Code) error {
 		return err
 	}
 	m.Version = ManifestVersion
+	for i := range m.Functions {
+		m.Functions[i].Hash = codes[m.Functions[i].Bundle.Key()].Hash
+	}
 	data, err := marshal(m, "  ")
 	if err != nil {
 		return err
@@ -213,17 +216,43 @@ func (t *templates) finish(id string) (hash string, err error) {
 	return t.done[id], t.f.write(filepath.Join(t.dst, file), text)
 }
 
-var sixtyFour = regexp.MustCompile(`[0-9a-f]{64}`)
-
 // withCode replaces the keys of bundles by the hashes of their code.
 func (f *finisher) withCode(text []byte) []byte {
-	return sixtyFour.ReplaceAllFunc(text, func(key []byte) []byte {
-		if code, ok := f.codes[string(key)]; ok {
-			return []byte(code.Hash)
-		}
-		return key
+	return replaceHashes(text, func(key string) (string, bool) {
+		code, ok := f.codes[key]
+		return code.Hash, ok
 	})
 }
+
+// replaceHashes replaces runs of exactly 64 hex digits. (A regular expression is twenty times slower here.)
+func replaceHashes(text []byte, replacement func(hash string) (string, bool)) []byte {
+	const length = 64
+	var out []byte
+	copied := 0
+	for i := 0; i < len(text); {
+		if !isHex(text[i]) {
+			i++
+			continue
+		}
+		start := i
+		for i < len(text) && isHex(text[i]) {
+			i++
+		}
+		if i-start != length {
+			continue
+		}
+		if hash, ok := replacement(string(text[start:i])); ok {
+			out = append(append(out, text[copied:start]...), hash...)
+			copied = i
+		}
+	}
+	if out == nil {
+		return text
+	}
+	return append(out, text[copied:]...)
+}
+
+func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 
 // archives writes the code that the entries name, each once.
 func (f *finisher) archives(dst string, ids []string, entries map[string]assetEntry) error {

@@ -48,6 +48,7 @@ type Function struct {
 	Timeout      int         `json:"timeout"` // seconds
 	Memory       int         `json:"memory"`  // MB
 	Bundle       bundle.Spec `json:"bundle"`
+	Hash         string      `json:"hash,omitempty"` // of the code's content; Finish sets it
 	Live         bool        `json:"live"`
 	Position     Position    `json:"position,omitzero"`
 }

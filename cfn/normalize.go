@@ -24,12 +24,10 @@ func Normalize(template []byte, names map[string]string) []byte {
 func named(value any, names map[string]string) any {
 	switch v := value.(type) {
 	case string:
-		return sixtyFour.ReplaceAllStringFunc(v, func(hash string) string {
-			if name, ok := names[hash]; ok {
-				return "<asset " + name + ">"
-			}
-			return hash
-		})
+		return string(replaceHashes([]byte(v), func(hash string) (string, bool) {
+			name, ok := names[hash]
+			return "<asset " + name + ">", ok
+		}))
 	case []any:
 		for i := range v {
 			v[i] = named(v[i], names)

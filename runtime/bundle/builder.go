@@ -151,12 +151,15 @@ func (b *Builder) unitOf(spec Spec, file string) *unit {
 	return &unit{key: file + "\n" + string(data), spec: spec, file: file}
 }
 
-// place is where a unit's bundle lies in the zip, without extension. Lambda takes the first dot of the base name for
-// the beginning of the export.
-func (u *unit) place() string {
-	dir, _ := path.Split(path.Clean(u.spec.Handler))
-	file := filepath.Base(u.file)
-	return dir + strings.ReplaceAll(strings.TrimSuffix(file, filepath.Ext(file)), ".", "-")
+// place is where a unit's bundle lies in the zip, without extension.
+func (u *unit) place() string { return place(u.spec.Handler, u.file) }
+
+// place names the bundle of a Node handler after its file. Lambda takes the first dot of the base name for the
+// beginning of the export, so there is none.
+func place(handler, file string) string {
+	dir, _ := path.Split(path.Clean(handler))
+	base := filepath.Base(file)
+	return dir + strings.ReplaceAll(strings.TrimSuffix(base, filepath.Ext(base)), ".", "-")
 }
 
 // refresh replaces the units by those remembered where nothing changed and builds the others.
@@ -256,6 +259,25 @@ func isCommonJS(u *unit) bool {
 	return u.spec.Options.Format == "cjs" || extension == ".cjs" || extension == ".cts"
 }
 
+// Entry gives the Lambda handler string of a spec, as Result.Entry without building; "" when there is no such file.
+func Entry(root string, spec Spec) string {
+	file, export, err := Find(root, spec.Handler, spec.Kind)
+	if err != nil {
+		return ""
+	}
+	return entry(root, spec, file, export)
+}
+
+func entry(root string, spec Spec, file, export string) string {
+	switch spec.Kind {
+	case Node:
+		return place(spec.Handler, file) + "." + export
+	case Python:
+		return pythonEntry(sourceOf(root, spec, file), file) + "." + export
+	}
+	return "bootstrap"
+}
+
 // resultOf is a unit's result as one spec sees it.
 func (b *Builder) resultOf(spec Spec, export string, u *unit) *Result {
 	r := u.result
@@ -265,14 +287,7 @@ func (b *Builder) resultOf(spec Spec, export string, u *unit) *Result {
 		r.Files = nil
 		return &r
 	}
-	switch spec.Kind {
-	case Node:
-		r.Entry = u.place() + "." + export
-	case Python:
-		r.Entry = pythonEntry(b.sourceOf(spec, b.shown(u.file)), b.shown(u.file)) + "." + export
-	default:
-		r.Entry = "bootstrap"
-	}
+	r.Entry = entry(b.config.Root, spec, b.shown(u.file), export)
 	if r.Exports != nil {
 		name, _, _ := strings.Cut(export, ".")
 		if !slices.Contains(r.Exports, name) {

@@ -172,8 +172,8 @@ func TestNode(t *testing.T) {
 			{"src/where.main", "src/where.mjs", "main", `"functionstring"`},
 		} {
 			r := results[i]
-			if r.Entry != want.entry {
-				t.Errorf("%s: Entry = %q, want %q", r.Spec.Handler, r.Entry, want.entry)
+			if before := Entry(b.config.Root, r.Spec); r.Entry != want.entry || before != want.entry {
+				t.Errorf("%s: Entry = %q, before the build %q, want %q", r.Spec.Handler, r.Entry, before, want.entry)
 			}
 			if !slices.ContainsFunc(r.Files, func(f File) bool { return f.Name == want.file }) {
 				t.Errorf("%s: no file %s", r.Spec.Handler, want.file)

@@ -11,9 +11,9 @@ import (
 var pythonProject = []string{"pyproject.toml", "requirements.txt", "Pipfile", "setup.py"}
 
 // sourceOf is the folder that becomes a Python function's zip.
-func (b *Builder) sourceOf(spec Spec, file string) string {
+func sourceOf(root string, spec Spec, file string) string {
 	if spec.Options.Source != "" {
-		return filepath.Join(b.config.Root, filepath.FromSlash(spec.Options.Source))
+		return filepath.Join(root, filepath.FromSlash(spec.Options.Source))
 	}
 	for dir := filepath.Dir(file); ; dir = filepath.Dir(dir) {
 		for _, name := range pythonProject {
@@ -21,12 +21,12 @@ func (b *Builder) sourceOf(spec Spec, file string) string {
 				return dir
 			}
 		}
-		if dir == b.config.Root || filepath.Dir(dir) == dir {
+		if dir == root || filepath.Dir(dir) == dir {
 			break
 		}
 	}
 	dir := filepath.Dir(file)
-	for dir != b.config.Root && isFile(filepath.Join(dir, "__init__.py")) {
+	for dir != root && isFile(filepath.Join(dir, "__init__.py")) {
 		dir = filepath.Dir(dir)
 	}
 	return dir
@@ -43,7 +43,7 @@ func pythonEntry(source, file string) string {
 // python takes the source folder as it is.
 func (b *Builder) python(ctx context.Context, u *unit) {
 	file := b.shown(u.file)
-	source := b.sourceOf(u.spec, file)
+	source := sourceOf(b.config.Root, u.spec, file)
 	if rel, err := filepath.Rel(source, file); err != nil || strings.HasPrefix(filepath.ToSlash(rel), "../") {
 		u.fail(errorAt(file, "the handler is not below its source folder %q", u.spec.Options.Source))
 		return
