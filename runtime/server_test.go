@@ -274,7 +274,7 @@ export const dry = () => new Promise(() => {});
 		{"src/bad.stray", "nodejs20.x", "Runtime.UnhandledPromiseRejection", "Error: stray"},
 		{"src/bad.dry", "nodejs24.x", "Runtime.ExitError", "RequestId: ID Error: Runtime exited without providing a reason"},
 		{"src/init.handler", "nodejs24.x", "RangeError", "at the start"},
-		{"src/bad.missing", "nodejs24.x", "Runtime.HandlerNotFound", "src/bad.missing is undefined or not exported"},
+		{"src/bad.missing", "nodejs24.x", "SST.BuildFailed", "src/bad does not export \"missing\""},
 	}
 	var functions []cfn.Function
 	for i, test := range tests {
@@ -286,6 +286,7 @@ export const dry = () => new Promise(() => {});
 	p := newProject(t, files, functions)
 	for i, test := range tests {
 		t.Run(test.handler+" "+test.runtime, func(t *testing.T) {
+			t.Parallel()
 			for range 2 { // the worker of the second call is a new one where the first died
 				got := p.invoke(fmt.Sprintf("web-F%d", i), "{}")
 				var shape struct{ ErrorType, ErrorMessage string }
