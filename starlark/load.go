@@ -80,19 +80,21 @@ func Resolve(root, from, name string, read func(string) ([]byte, error)) (string
 		}
 		return fail("unreadable-file", "File cannot be read", "%s", sentence(err.Error()))
 	}
-	if root != "" {
-		realRoot, err := filepath.EvalSymlinks(root)
-		if err != nil {
-			realRoot = root
-		}
-		if !inside(realRoot, real) {
-			return fail("outside-root", "File outside the project", "%q is a link to %s, outside the project folder; nothing there can be loaded.", name, real)
-		}
-	}
 	if info, err := os.Stat(real); err == nil && info.IsDir() {
 		return fail("missing-file", "No such file", "%q is a folder.", name)
 	}
-	return file, nil
+	if root == "" {
+		return file, nil
+	}
+	realRoot, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		realRoot = root
+	}
+	rel, err := filepath.Rel(realRoot, real)
+	if err != nil || !inside(realRoot, real) {
+		return fail("outside-root", "File outside the project", "%q is a link to %s, outside the project folder; nothing there can be loaded.", name, real)
+	}
+	return filepath.Join(root, rel), nil // one path for a file, whatever links lead to it
 }
 
 func inside(root, file string) bool {

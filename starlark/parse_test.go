@@ -2,9 +2,12 @@ package interp
 
 import (
 	"bytes"
+	"maps"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 
@@ -134,11 +137,41 @@ func TestPrefixes(t *testing.T) {
 	for name, src := range corpus(t) {
 		step := 1
 		if testing.Short() || len(src) > 1500 {
-			step = 7
+			step = 11
 		}
 		for n := 0; n <= len(src); n += step {
 			wholeFile(t, name, src[:n])
 		}
+	}
+}
+
+// TestMutations parses damaged texts of the corpus, the same on every run. A
+// longer hunt is go test -fuzz FuzzParse -fuzzminimizetime 0x.
+func TestMutations(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var texts [][]byte
+	files := corpus(t)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		if len(files[name]) > 0 {
+			texts = append(texts, files[name])
+		}
+	}
+	const odd = "()[]{}\"'\\\n\r #:=,ab1\x00\xff"
+	for range 1500 {
+		src := bytes.Clone(texts[rng.IntN(len(texts))])
+		for range 1 + rng.IntN(8) {
+			i := rng.IntN(len(src))
+			j := i + rng.IntN(min(40, len(src)-i))
+			switch rng.IntN(3) {
+			case 0:
+				src[i] = odd[rng.IntN(len(odd))]
+			case 1:
+				src = slices.Concat(src[:i], src[j:], []byte("\n")) // cut out
+			case 2:
+				src = slices.Concat(src[:j], src[i:]) // repeated
+			}
+		}
+		wholeFile(t, "mutation", src)
 	}
 }
 

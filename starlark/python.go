@@ -5,6 +5,7 @@ package interp
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"go.starlark.net/syntax"
@@ -473,7 +474,7 @@ func (p *syntaxProblem) unclosedString() *token {
 		return nil
 	}
 	for i := range p.toks {
-		if t := &p.toks[i]; t.kind == stringToken && !t.closed && t.endLine >= p.line {
+		if t := &p.toks[i]; t.kind == stringToken && !t.closed && t.line <= p.line && t.endLine >= p.line {
 			return t
 		}
 	}
@@ -563,7 +564,7 @@ func tokenName(s string) string {
 		}
 		return strings.Join(parts, ", ")
 	}
-	return s
+	return strconv.Quote(s) // a keyword
 }
 
 // sentence is msg with a capital letter and a full stop.
