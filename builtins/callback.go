@@ -29,7 +29,7 @@ func provided(t *jsii.Type, m *jsii.Member) bool {
 
 // required are the members that an implementation of t must have.
 func required(t *jsii.Type) []string {
-	return slices.DeleteFunc(attributes(t), func(name string) bool { m, _ := t.Member(name); return provided(t, m) })
+	return slices.DeleteFunc(slices.Clone(attributes(t)), func(name string) bool { m, _ := t.Member(name); return provided(t, m) })
 }
 
 // interfaceMethods are the methods of an interface by name, own and inherited, but those that the host gives.

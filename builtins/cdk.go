@@ -89,14 +89,18 @@ func (m *module) Attr(name string) (starlark.Value, error) {
 
 func (m *module) AttrNames() []string { return moduleNames(m.m) }
 
+var moduleMembers, classMembers memo[[]string]
+
 // moduleNames are the types and submodules of a module, sorted.
 func moduleNames(m *jsii.Module) []string {
-	names := slices.Concat(m.Names(), m.Submodules())
-	if m.Name == "" {
-		names = append(names, constructsModule)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+	return moduleMembers.get(m.Name, func() []string {
+		names := slices.Concat(m.Names(), m.Submodules())
+		if m.Name == "" {
+			names = append(names, constructsModule)
+		}
+		slices.Sort(names)
+		return slices.Compact(names)
+	})
 }
 
 // class is a type of the CDK by its name: a class or struct to call, an enum or interface to name.
@@ -125,14 +129,16 @@ func (c *class) Hash() (uint32, error) { return starlark.String(c.t.FQN).Hash() 
 func (c *class) AttrNames() []string { return classNames(c.t) }
 
 func classNames(t *jsii.Type) []string {
-	names := slices.Clone(t.NestedNames())
-	for _, name := range t.MemberNames() {
-		if m, ok := t.Member(name); ok && (m.Static || m.Kind == jsii.EnumMember) {
-			names = append(names, name)
+	return classMembers.get(t.FQN, func() []string {
+		names := slices.Clone(t.NestedNames())
+		for _, name := range t.MemberNames() {
+			if m, ok := t.Member(name); ok && (m.Static || m.Kind == jsii.EnumMember) {
+				names = append(names, name)
+			}
 		}
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+		slices.Sort(names)
+		return slices.Compact(names)
+	})
 }
 
 func (c *class) Attr(name string) (starlark.Value, error) {

@@ -88,8 +88,14 @@ func constructNode() interp.Shape {
 	return objectShape{t, false}
 }
 
+var adoptables memo[[]*jsii.Type]
+
 // adoptable are the classes of a resource's module that could be adopted in its place: those that implement its interface.
 func adoptable(t *jsii.Type) []*jsii.Type {
+	return adoptables.get(t.FQN, func() []*jsii.Type { return findAdoptable(t) })
+}
+
+func findAdoptable(t *jsii.Type) []*jsii.Type {
 	types := []*jsii.Type{t}
 	catalog := jsii.Index()
 	m, ok := catalog.Module(t.Module)

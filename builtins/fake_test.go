@@ -46,22 +46,45 @@ func (r *recorder) Call(_ context.Context, op jsii.Op) (jsii.Value, error) {
 			return v, err
 		}
 	}
-	switch {
-	case op.Kind == jsii.Resolve:
+	if op.Kind == jsii.Resolve {
 		return jsii.Ref{ID: op.Target, FQN: r.fqns[op.Target]}, nil
-	case op.Returns.Kind == jsii.String:
-		r.tokens++
-		return fmt.Sprintf("${Token[T.%d]}", r.tokens), nil
-	case op.Returns.Kind == jsii.Number:
-		return 7.0, nil
-	case op.Returns.Kind == jsii.Boolean:
-		return true, nil
-	case op.Returns.Kind == jsii.List:
-		return []jsii.Value{}, nil
-	case op.Returns.Kind == jsii.Named && op.ID != 0 && !op.Returns.Optional:
-		return jsii.Ref{ID: op.ID, FQN: op.Returns.FQN}, nil
 	}
-	return nil, nil
+	return r.value(op.Returns, op.ID), nil
+}
+
+// value is some value of a type; structs have all their fields.
+func (r *recorder) value(ref jsii.TypeRef, id int64) jsii.Value {
+	switch ref.Kind {
+	case jsii.String:
+		r.tokens++
+		return fmt.Sprintf("${Token[T.%d]}", r.tokens)
+	case jsii.Number:
+		return 7.0
+	case jsii.Boolean:
+		return true
+	case jsii.List:
+		return []jsii.Value{}
+	case jsii.Named:
+		t, ok := jsii.Index().Type(ref.FQN)
+		if !ok {
+			return nil
+		}
+		if t.Kind == jsii.Enum {
+			m, _ := t.Member(t.EnumMembers()[0])
+			return jsii.EnumValue{FQN: ref.FQN, Member: m.JS}
+		}
+		if t.Kind == jsii.Struct {
+			fields := map[string]jsii.Value{}
+			for _, f := range t.Fields() {
+				fields[f.JS] = r.value(f.Type, 0)
+			}
+			return jsii.StructValue{FQN: ref.FQN, Fields: fields}
+		}
+		if id != 0 {
+			return jsii.Ref{ID: id, FQN: ref.FQN}
+		}
+	}
+	return nil
 }
 
 func (r *recorder) Flush(context.Context) error { return nil }

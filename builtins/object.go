@@ -168,14 +168,19 @@ func (o *Object) AttrNames() []string {
 	return attributes(o.t)
 }
 
+var instanceMembers memo[[]string]
+
+// attributes are the names of what objects of a type have, sorted. Callers must not modify it.
 func attributes(t *jsii.Type) []string {
-	var names []string
-	for _, name := range t.MemberNames() {
-		if m, ok := t.Member(name); ok && !m.Static {
-			names = append(names, name)
+	return instanceMembers.get(t.FQN, func() []string {
+		var names []string
+		for _, name := range t.MemberNames() {
+			if m, ok := t.Member(name); ok && !m.Static {
+				names = append(names, name)
+			}
 		}
-	}
-	return names
+		return names
+	})
 }
 
 // member finds a member in the declared type, then in the one that the object has.
@@ -218,7 +223,7 @@ func (o *Object) SetField(name string, value starlark.Value) error {
 	}
 	if m.Kind == jsii.Method || !m.Settable {
 		f := interp.Errorf("read-only", "Read-only attribute", "%s.%s cannot be set.", display(o.t), name)
-		if settable := slices.DeleteFunc(attributes(o.t), func(name string) bool { m, _ := o.t.Member(name); return !m.Settable }); len(settable) > 0 {
+		if settable := slices.DeleteFunc(slices.Clone(attributes(o.t)), func(name string) bool { m, _ := o.t.Member(name); return !m.Settable }); len(settable) > 0 {
 			f.Hint = nearest(name, settable)
 		}
 		return f

@@ -106,8 +106,14 @@ func (c classShape) Member(name string) (interp.Shape, bool) {
 	return memberShape(display(c.t)+"."+name, m), true
 }
 
+var signatures memo[*interp.Signature]
+
 // Signature is that of the constructor.
 func (c classShape) Signature() *interp.Signature {
+	return signatures.get(c.t.FQN, c.signature)
+}
+
+func (c classShape) signature() *interp.Signature {
 	sig := &interp.Signature{Name: display(c.t)}
 	switch c.t.Kind {
 	case jsii.Struct:
@@ -181,6 +187,10 @@ func (m methodShape) Kind() string                       { return "method" }
 func (m methodShape) Members() []string                  { return nil }
 func (m methodShape) Member(string) (interp.Shape, bool) { return nil, false }
 func (m methodShape) Signature() *interp.Signature {
+	return signatures.get(m.m.DeclaredBy()+"."+m.m.JS+" "+m.name, m.signature)
+}
+
+func (m methodShape) signature() *interp.Signature {
 	sig := &interp.Signature{Name: m.name}
 	parameters(sig, m.m.Params, m.m.Variadic)
 	if m.m.Returns != nil {

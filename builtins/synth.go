@@ -157,10 +157,6 @@ func (s *session) synthesize() (*Synthesis, error) {
 		return nil, err
 	}
 	s.closeStates()
-	ids, err := s.logicalIDs()
-	if err != nil {
-		return nil, err
-	}
 	root := asObject(s.app.resource)
 	tag := len(s.calls)
 	s.calls = append(s.calls, call{})
@@ -179,7 +175,7 @@ func (s *session) synthesize() (*Synthesis, error) {
 	if err := s.messages(reply); err != nil {
 		return nil, err
 	}
-	manifest, err := s.manifest(ids)
+	manifest, err := s.manifest()
 	if err != nil {
 		return nil, err
 	}
@@ -201,19 +197,6 @@ func (s *session) complete() error {
 		return diag.List{s.diagnostic(f, s.appCall)}
 	}
 	return nil
-}
-
-// logicalIDs asks for the logical ids of the recorded functions, which are fixed before synth.
-func (s *session) logicalIDs() (map[int64]string, error) {
-	ids := make(map[int64]string, len(s.functions))
-	for _, f := range s.functions {
-		v, err := s.call1(jsii.Op{Kind: jsii.LogicalID, Target: f.object.id, Returns: jsii.TypeRef{Kind: jsii.String}, Tag: f.tag})
-		if err != nil {
-			return nil, err
-		}
-		ids[f.object.id], _ = v.(string)
-	}
-	return ids, nil
 }
 
 // messages are annotations on constructs: warnings go on, errors stop.
@@ -280,25 +263,27 @@ func (s *session) missing() diag.List {
 }
 
 // manifest is sst.json.
-func (s *session) manifest(ids map[int64]string) (*cfn.Manifest, error) {
+func (s *session) manifest() (*cfn.Manifest, error) {
 	name, _ := starlark.AsString(s.app.members["name"])
 	region, _ := starlark.AsString(s.app.members["region"])
+	if strings.Contains(region, "${Token[") {
+		region = "" // that of the deployment
+	}
 	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Functions: []cfn.Function{},
 		Positions: make(map[string]cfn.Position, len(s.places))}
 	asm, err := cfn.Open(s.in.OutDir)
 	if err != nil {
 		return nil, err
 	}
+	taken := map[string]bool{}
 	for _, f := range s.functions {
-		f.Path = f.owner.path
-		f.ID = s.short(f.Path)
-		f.LogicalID = ids[f.object.id]
-		f.Position = s.position(f.tag)
-		stack := stackOf(asm, f.Path)
-		if stack != nil {
-			f.Stack = stack.ID
-			f.Name = functionName(stack, f)
+		if err := s.locate(&f, asm); err != nil {
+			return nil, err
 		}
+		if taken[f.Name] {
+			f.Name = limited(f.Name+"-", f.Path)
+		}
+		taken[f.Name] = true
 		m.Functions = append(m.Functions, f.Function)
 	}
 	for path, tag := range s.places {
@@ -307,6 +292,37 @@ func (s *session) manifest(ids map[int64]string) (*cfn.Manifest, error) {
 		}
 	}
 	return m, cfn.Derive(asm, m)
+}
+
+// locate finds a function in the templates: by the construct path in its metadata, else by asking the CDK.
+func (s *session) locate(f *function, asm *cfn.Assembly) error {
+	f.Path = f.owner.constructPath()
+	f.ID = s.short(f.Path)
+	f.Position = s.position(f.tag)
+	stack := stackOf(asm, f.Path)
+	if stack == nil {
+		return nil
+	}
+	f.Stack = stack.ID
+	template, err := stack.Template()
+	if err != nil {
+		return err
+	}
+	path := f.object.constructPath() + "/Resource"
+	for id, r := range template.Resources {
+		if r.Type == "AWS::Lambda::Function" && r.Metadata["aws:cdk:path"] == path {
+			f.LogicalID = id
+		}
+	}
+	if f.LogicalID == "" {
+		v, err := s.call1(jsii.Op{Kind: jsii.LogicalID, Target: f.object.id, Returns: jsii.TypeRef{Kind: jsii.String}, Tag: f.tag})
+		if err != nil {
+			return err
+		}
+		f.LogicalID, _ = v.(string)
+	}
+	f.Name = functionName(template, stack.Name, f.Function)
+	return nil
 }
 
 // stackOf is the stack that a construct path lies in.
@@ -325,16 +341,14 @@ func stackOf(asm *cfn.Assembly, path string) *cfn.Stack {
 }
 
 // functionName is what Invoke takes: the physical name when the template has one, else one that reads well.
-func functionName(stack *cfn.Stack, f function) string {
-	if template, err := stack.Template(); err == nil {
-		if r := template.Resources[f.LogicalID]; r != nil {
-			if name, ok := r.Properties["FunctionName"].(string); ok {
-				return name
-			}
+func functionName(template *cfn.Template, stack string, f cfn.Function) string {
+	if r := template.Resources[f.LogicalID]; r != nil {
+		if name, ok := r.Properties["FunctionName"].(string); ok {
+			return name
 		}
 	}
 	_, below, _ := strings.Cut(f.Path, "/")
-	name := stack.Name + "-" + below
+	name := stack + "-" + below
 	name = strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '-', r == '_':
@@ -348,10 +362,17 @@ func functionName(stack *cfn.Stack, f function) string {
 		name = strings.ReplaceAll(name, "--", "-")
 	}
 	name = strings.Trim(name, "-")
-	if len(name) > 64 {
-		name = name[:55] + "-" + hashOf([]byte(f.Path))[:8]
+	if len(name) > maxFunctionName {
+		name = limited(name, f.Path)
 	}
 	return name
+}
+
+const maxFunctionName = 64 // of Lambda
+
+// limited ends a name in a hash of the path, so that it is short and unique.
+func limited(name, path string) string {
+	return name[:min(len(name), maxFunctionName-9)] + "-" + hashOf([]byte(path))[:8]
 }
 
 // checkProject finds what is wrong in the files without running them: nothing of Node is needed for it.

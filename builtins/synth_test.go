@@ -2,8 +2,8 @@ package builtins
 
 import (
 	"context"
-	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"sst/cfn"
@@ -44,24 +44,65 @@ func synth(t testing.TB, e *Engine, dir string, in Input) (*Synthesis, error) {
 
 func TestSynthNotes(t *testing.T) {
 	dir := project(t, map[string]string{"stacks.star": notes, "src/notes.ts": handlers})
-	var early []cfn.Function
-	s, err := synth(t, engine(t), dir, Input{OnFunction: func(f cfn.Function) { early = append(early, f) }})
+	var early []string
+	s, err := synth(t, engine(t), dir, Input{OnFunction: func(f cfn.Function) { early = append(early, f.ID) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range s.Warnings {
-		t.Log(d)
+	if len(s.Warnings) > 0 {
+		t.Errorf("warnings: %v", s.Warnings)
 	}
-	entries, _ := os.ReadDir(s.Dir)
-	for _, e := range entries {
-		t.Log(e.Name())
+	asm, err := cfn.Open(s.Dir)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for _, f := range s.Manifest.Functions {
-		t.Logf("%+v", f)
+	var stacks []string
+	for _, stack := range asm.Stacks {
+		stacks = append(stacks, stack.ID)
 	}
-	t.Logf("%+v", s.Manifest.Apis)
-	t.Logf("%+v", s.Manifest.Triggers)
-	t.Logf("%+v", s.Inputs)
+	if want := []string{"dev-notes-storage", "dev-notes-web"}; !slices.Equal(stacks, want) {
+		t.Errorf("stacks = %q, want %q", stacks, want)
+	}
+	m := s.Manifest
+	if m.App != "notes" || m.Stage != "dev" || m.Region != "us-east-1" {
+		t.Errorf("app %q, stage %q, region %q", m.App, m.Stage, m.Region)
+	}
+	var ids []string
+	for _, f := range m.Functions {
+		ids = append(ids, f.ID)
+		template, err := asm.Stack(f.Stack).Template()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := template.Resources[f.LogicalID]; r == nil || r.Type != "AWS::Lambda::Function" {
+			t.Errorf("%s: %s has no function %s", f.ID, f.Stack, f.LogicalID)
+		}
+	}
+	want := []string{"web/Api/GET notes", "web/Api/POST notes", "web/Api/GET notes {id}", "web/Export", "web/Jobs/Consumer",
+		"web/Events/Subscriber 0", "web/Files/Notification 0", "web/Daily/Job"}
+	if !slices.Equal(ids, want) {
+		t.Errorf("functions = %q, want %q", ids, want)
+	}
+	if !slices.Equal(early, ids) {
+		t.Errorf("told early: %q", early)
+	}
+	if f := m.Functions[3]; f.Name != "dev-notes-web-Export" || f.Timeout != 60 || f.Memory != 1024 || f.Position != (cfn.Position{File: "stacks.star", Line: 10, Column: 13}) {
+		t.Errorf("Export = %+v", f)
+	}
+	if got := m.Positions["dev-notes-web/Raw"]; got.Line != 15 {
+		t.Errorf("position of Raw = %+v", got)
+	}
+	if len(m.Apis) != 1 || len(m.Apis[0].Routes) != 3 || len(m.Triggers) != 4 {
+		t.Errorf("apis %+v, triggers %+v", m.Apis, m.Triggers)
+	}
+	var inputs []string
+	for _, input := range s.Inputs {
+		rel, _ := filepath.Rel(dir, input.Name)
+		inputs = append(inputs, input.Kind+" "+filepath.ToSlash(rel))
+	}
+	if want := []string{"file src/notes.ts", "file stacks.star", "missing sst.lock.json"}; !slices.Equal(inputs, want) {
+		t.Errorf("inputs = %q, want %q", inputs, want)
+	}
 }
 
 func TestErrorsOfTheCDK(t *testing.T) {

@@ -1,0 +1,105 @@
+package builtins
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// notesN is an app of n routes with a function each, a table, a queue, a topic and a cron, at most 40 routes a stack.
+func notesN(n int) map[string]string {
+	var stacks, src strings.Builder
+	stacks.WriteString("app = sst.App(\"notes\", region = \"us-east-1\")\ndata = sst.Stack(app, \"data\")\n" +
+		"table = sst.Table(data, \"Notes\", fields = {\"id\": \"string\"}, primary_index = \"id\")\n" +
+		"sst.Queue(data, \"Jobs\", consumer = \"src/h.f0\")\nsst.Topic(data, \"Events\", subscribers = [\"src/h.f0\"])\n" +
+		"sst.Cron(data, \"Daily\", schedule = \"rate(1 day)\", job = \"src/h.f0\")\n")
+	for i := range n {
+		if i%40 == 0 {
+			if i > 0 {
+				stacks.WriteString("})\n")
+			}
+			fmt.Fprintf(&stacks, "sst.Api(sst.Stack(app, \"web%d\"), \"Api%d\", link = [table], routes = {\n", i/40, i/40)
+		}
+		fmt.Fprintf(&stacks, "    \"GET /r%d\": \"src/h.f%d\",\n", i, i)
+		fmt.Fprintf(&src, "export const f%d = async () => 1;\n", i)
+	}
+	stacks.WriteString("})\n")
+	return map[string]string{"stacks.star": stacks.String(), "src/h.ts": src.String()}
+}
+
+// BenchmarkSynthWarm is a re-synth in a running process: targets 40 ms for 10 functions, 200 ms for 100.
+func BenchmarkSynthWarm(b *testing.B) {
+	e := engine(b)
+	for _, n := range []int{10, 100} {
+		b.Run(fmt.Sprintf("functions=%d", n), func(b *testing.B) {
+			dir := project(b, notesN(n))
+			run := func() {
+				if _, err := synth(b, e, dir, Input{}); err != nil {
+					b.Fatal(err)
+				}
+			}
+			run()
+			for b.Loop() {
+				run()
+			}
+		})
+	}
+}
+
+// BenchmarkSynthCold boots a process for each synth.
+func BenchmarkSynthCold(b *testing.B) {
+	engine(b)
+	for _, n := range []int{10, 100} {
+		b.Run(fmt.Sprintf("functions=%d", n), func(b *testing.B) {
+			dir := project(b, notesN(n))
+			for b.Loop() {
+				e := newEngine()
+				if _, err := synth(b, e, dir, Input{}); err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				e.Close()
+				b.StartTimer()
+			}
+		})
+	}
+}
+
+// BenchmarkEvaluate is a file of 1,000 resources without the CDK: target 10 ms.
+func BenchmarkEvaluate(b *testing.B) {
+	var src strings.Builder
+	src.WriteString("app = sst.App(\"big\")\nweb = sst.Stack(app, \"web\")\n")
+	for i := range 1000 {
+		fmt.Fprintf(&src, "cdk.aws_sqs.Queue(web, \"Q%d\", fifo = True, visibility_timeout = \"1 minute\", removal_policy = cdk.RemovalPolicy.DESTROY)\n", i)
+	}
+	dir := project(b, map[string]string{"stacks.star": src.String()})
+	in := Input{File: filepath.Join(dir, "stacks.star"), Stage: "dev"}
+	compiledPrelude()
+	b.Run("evaluate", func(b *testing.B) {
+		for b.Loop() {
+			r := &recorder{}
+			if err := newSession(context.Background(), in, r).evaluate(compiledPrelude()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	Env()
+	b.Run("check", func(b *testing.B) {
+		for b.Loop() {
+			if problems := checkProject(in); problems.HasErrors() {
+				b.Fatal(problems)
+			}
+		}
+	})
+	b.Run("prelude", func(b *testing.B) {
+		empty := project(b, map[string]string{"stacks.star": ""})
+		in := Input{File: filepath.Join(empty, "stacks.star"), Stage: "dev"}
+		for b.Loop() {
+			if err := newSession(context.Background(), in, &recorder{}).evaluate(compiledPrelude()); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
