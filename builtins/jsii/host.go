@@ -24,8 +24,11 @@ import (
 //go:embed host.js
 var hostJS []byte
 
-// warm are the modules that a host loads before it is asked to: those that nearly every app needs.
-var warm = []string{"aws_lambda", "aws_iam", "aws_logs"}
+// warm are the classes that a host loads before it is asked to, with all that they need: what nearly every app uses.
+var warm = []string{
+	"aws-cdk-lib.App", "aws-cdk-lib.Stack", "aws-cdk-lib.CfnOutput",
+	"aws-cdk-lib.aws_lambda.Function", "aws-cdk-lib.aws_iam.Role", "aws-cdk-lib.aws_iam.PolicyStatement", "aws-cdk-lib.aws_logs.LogGroup",
+}
 
 const (
 	eagerBytes     = 16 << 10 // queued operations that are sent without waiting for a Call
@@ -213,8 +216,11 @@ func (h *Host) read(stdout io.Reader) {
 		}
 		h.answers <- a
 	}
+	// It has ended, or it will not be heard of again.
+	late := time.AfterFunc(closeGrace, func() { kill(h.cmd) })
 	io.Copy(io.Discard, in)
 	h.cmd.Wait()
+	late.Stop()
 	close(h.exited)
 	close(h.answers)
 }

@@ -2,7 +2,7 @@
 //
 // It is started as
 //
-//   node host.js '{"dir": folder with node_modules, "warm": [modules to load early]}'
+//   node host.js '{"dir": folder with node_modules, "warm": [classes to load early]}'
 //
 // and talks in lines of JSON over stdin and stdout, reading synchronously: there is no event loop to speak of, so CDK code
 // can call back into Go in the middle of anything. Frames from Go:
@@ -233,11 +233,11 @@ const internal = (file) => requireCDK(path.join(dir, 'node_modules', 'aws-cdk-li
 const { TokenMap } = internal('private/token-map.js');
 const encoding = internal('private/encoding.js');
 const constants = { strings: new Map(), numbers: new Map(), counter: 2 ** 32, names: new Map() };
-let texts = { string: new WeakMap(), list: new WeakMap(), number: new WeakMap() };
-const constantTexts = { string: new WeakMap(), list: new WeakMap(), number: new WeakMap() };
+let texts = { string: new Map(), list: new Map(), number: new Map() };
+const constantTexts = { string: new Map(), list: new Map(), number: new Map() };
 
 function textOf(kind, token, make) {
-  let text = constantTexts[kind].get(token) ?? texts[kind].get(token);
+  let text = texts[kind].get(token) ?? constantTexts[kind].get(token);
   if (text === undefined) {
     text = make();
     (loading > 0 ? constantTexts : texts)[kind].set(token, text);
@@ -280,7 +280,7 @@ function forgetTokens() {
   map.stringTokenMap = new Map(constants.strings);
   map.numberTokenMap = new Map(constants.numbers);
   map.tokenCounter = 0;
-  texts = { string: new WeakMap(), list: new WeakMap(), number: new WeakMap() };
+  texts = { string: new Map(), list: new Map(), number: new Map() };
 }
 
 // The CDK remembers fingerprints of files in the user's home, by size and time: neither ours to write nor safe enough to read.
@@ -289,8 +289,6 @@ FingerprintDiskCache.prototype._load = function () {
   return (this.cache ??= new Map());
 };
 FingerprintDiskCache.prototype.save = () => {};
-
-for (const name of options.warm) void cdk[name].Stack; // a name that is not there loads the module all the same
 
 const classes = new Map();
 function lookup(fqn) {
@@ -303,6 +301,7 @@ function lookup(fqn) {
   }
   return found;
 }
+options.warm.forEach(lookup); // modules load with the first use of a class
 
 // ---------------------------------------------------------------- objects
 
