@@ -28,11 +28,11 @@ func TestFaults(t *testing.T) {
 		cut     [2]int
 		each    int
 	}{
-		{name: "cuts fast", profile: proxy.ProfileFast, cut: [2]int{500, 400_000}, each: 150},
-		{name: "cuts apigw", profile: proxy.ProfileAPIGateway, cut: [2]int{500, 120_000}, each: 150},
+		{name: "cuts fast", profile: proxy.ProfileFast, cut: [2]int{500, 800_000}, each: 150},
+		{name: "cuts apigw", profile: proxy.ProfileAPIGateway, cut: [2]int{500, 600_000}, each: 150},
 		{name: "disorder", profile: proxy.ProfileAPIGateway, faults: relaytest.Faults{Duplicate: 0.2, Delay: 0.3}, each: 100},
 		{name: "loss", profile: proxy.ProfileAPIGateway, faults: relaytest.Faults{Drop: 0.02, Duplicate: 0.1, Delay: 0.1}, each: 40},
-		{name: "all", profile: proxy.ProfileAPIGateway, faults: relaytest.Faults{Drop: 0.01, Duplicate: 0.1, Delay: 0.1}, cut: [2]int{2_000, 300_000}, each: 40},
+		{name: "all", profile: proxy.ProfileAPIGateway, faults: relaytest.Faults{Drop: 0.01, Duplicate: 0.1, Delay: 0.1}, cut: [2]int{2_000, 600_000}, each: 40},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()

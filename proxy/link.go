@@ -105,16 +105,19 @@ func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
 		l.mu.Unlock()
 		return
 	}
+	var few [4]*Frame
+	batch := few[:0] // withdraw may replace the frames as soon as mu is released
 	for _, f := range frames {
 		f.sends++
 		f.sentAt = now
+		batch = append(batch, f.Frame)
 	}
 	to, ack := l.to, l.got
 	l.owed = 0
 	l.armResend()
 	l.mu.Unlock()
-	for _, f := range frames {
-		b := frameBuffer(f.Frame, ack, to)
+	for _, f := range batch {
+		b := frameBuffer(f, ack, to)
 		if err := sock.put(b, wait); err != nil {
 			b.free()
 			return

@@ -68,7 +68,6 @@ type call struct {
 	answer   chan *Response
 	tail     []byte
 	finished bool
-	given    bool // up: the answer is ours, the developer's end must be told
 }
 
 // Request is an invocation to be made.
@@ -86,6 +85,8 @@ type Response struct {
 	FunctionError bool
 	ErrorType     string // set with FunctionError
 	LogTail       []byte // when Header.Tail was set: the last 4 KB
+
+	own bool // not from the developer's end, which must be told that nobody waits
 }
 
 // OpenSandbox connects a sandbox. It returns at once: the connection is made in the background and awaited by the
@@ -145,7 +146,7 @@ func (s *Sandbox) Invoke(ctx context.Context, req Request) (*Response, error) {
 	defer deadline.Stop()
 	select {
 	case r := <-c.answer:
-		if c.given {
+		if r.own {
 			s.cancelCall(c)
 		}
 		return r, nil
@@ -213,8 +214,7 @@ func (s *Sandbox) cancelCall(c *call) {
 
 // fail makes an answer of our own.
 func (c *call) fail(errType, message string) *Response {
-	c.given = true
-	return &Response{RequestID: c.req.RequestID, FunctionError: true, ErrorType: errType, Body: errorBody(errType, message)}
+	return &Response{own: true, RequestID: c.req.RequestID, FunctionError: true, ErrorType: errType, Body: errorBody(errType, message)}
 }
 
 // finish gives a call its answer. Called with mu held; the first answer counts.
