@@ -280,7 +280,13 @@ func (c *conversion) free(v starlark.Value) (jsii.Value, error) {
 	if _, ok := listItems(v); ok {
 		return c.list(v, jsii.TypeRef{Kind: jsii.List, Elem: &ref})
 	}
-	if _, ok, _ := c.pairs(v); ok {
+	if pairs, ok, _ := c.pairs(v); ok {
+		if len(pairs) == 1 && pairs[0].name == "resolve" { // a token of one's own
+			if t, known := c.s.catalog.Type(resolvableFQN); known && implements(c.s.catalog, v, t) {
+				token, _, err := c.behaviour(v, t)
+				return token, err
+			}
+		}
 		return c.mapping(v, jsii.TypeRef{Kind: jsii.Map, Elem: &ref})
 	}
 	if m, ok := v.(*method); ok {

@@ -92,7 +92,7 @@ func TestSynthNotes(t *testing.T) {
 	if got := m.Positions["dev-notes-web/Raw"]; got.Line != 15 {
 		t.Errorf("position of Raw = %+v", got)
 	}
-	if len(m.Apis) != 1 || len(m.Apis[0].Routes) != 3 || len(m.Triggers) != 4 {
+	if len(m.Apis) != 1 || len(m.Apis[0].Routes) != 3 || len(m.Triggers) != 5 {
 		t.Errorf("apis %+v, triggers %+v", m.Apis, m.Triggers)
 	}
 	var inputs []string
