@@ -167,9 +167,7 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	now := newStamps()
 	var stale []*unit
 	for key, u := range byKey {
-		b.mu.Lock()
-		known := b.units[key]
-		b.mu.Unlock()
+		known := b.known(key)
 		if known == nil && b.disk != nil {
 			known = b.disk.read(b.config.Root, u)
 		}
@@ -186,9 +184,10 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	after := newStamps()
 	for _, u := range stale {
 		if u.result.Failed() {
-			b.mu.Lock()
-			delete(b.units, u.key)
-			b.mu.Unlock()
+			// What the last good bundle was made from may be where the fault is put right.
+			if known := b.known(u.key); known != nil {
+				u.result.Inputs = compact(append(u.result.Inputs, known.result.Inputs...))
+			}
 			continue
 		}
 		slices.SortFunc(u.result.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
@@ -205,6 +204,12 @@ func (b *Builder) keep(u *unit) {
 	b.mu.Lock()
 	b.units[u.key] = u
 	b.mu.Unlock()
+}
+
+func (b *Builder) known(key string) *unit {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.units[key]
 }
 
 func (b *Builder) folders(u *unit) map[string][]string {

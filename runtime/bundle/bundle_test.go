@@ -211,6 +211,30 @@ func TestSourceMap(t *testing.T) {
 	}
 }
 
+// A root that is a link itself: esbuild sees the real files, people see theirs.
+func TestLinkedRoot(t *testing.T) {
+	real := project(t, mixed)
+	root := filepath.Join(t.TempDir(), "link")
+	must(t, os.Symlink(real, root))
+	direct, linked := Open(Config{Root: real}), Open(Config{Root: root})
+	defer direct.Close()
+	defer linked.Close()
+	want, got := build(t, direct, "src/notes.list")[0], build(t, linked, "src/notes.list")[0]
+	if got.Hash != want.Hash {
+		t.Errorf("the hash through a link is %s, want %s", got.Hash, want.Hash)
+	}
+	for _, input := range got.Inputs {
+		if !strings.HasPrefix(input, root+string(filepath.Separator)) {
+			t.Errorf("input %s is not below %s", input, root)
+		}
+	}
+	must(t, os.WriteFile(filepath.Join(root, "src/fail.ts"), []byte("export const = 1"), 0o644))
+	failed := linked.Build(context.Background(), []Spec{{Kind: Node, Handler: "src/fail.main"}})[0]
+	if len(failed.Messages) != 1 || failed.Messages[0].File != filepath.Join(root, "src/fail.ts") {
+		t.Errorf("messages: %v", failed.Messages)
+	}
+}
+
 func TestTarget(t *testing.T) {
 	root := project(t, "-- a.ts --\nexport const f = (s: Set<string>) => { using x = s as any; return x }\n")
 	for _, test := range []struct {
