@@ -18,7 +18,9 @@ type Statement struct {
 	Error  *diag.Diagnostic // nil when the chunk parses
 }
 
-// File is a parsed file, never nil, whatever its text.
+// File is a parsed file, never nil, whatever its text. It may be evaluated
+// again and again, but not by two Interps at the same time: resolving names
+// writes to the tree.
 type File struct {
 	Path       string
 	Src        []byte

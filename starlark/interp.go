@@ -23,6 +23,7 @@ type Options struct {
 	Read        func(path string) ([]byte, error)   // nil = os.ReadFile; overlays for unsaved text go here
 	Predeclared starlark.StringDict                 // for user files; may be completed until the first of them runs
 	OnRead      func(path string, data []byte)      // sees every file of the user once
+	Parse       func(path string, src []byte) *File // nil = Parse; for a caller that has the file parsed already
 	Check       func(f *File) diag.List             // runs before a user file is evaluated; its errors end the evaluation
 	Warn        func(d *diag.Diagnostic)            // takes what Check finds that is no error; nil = dropped
 	MaxSteps    uint64                              // of one Exec; 0 = DefaultMaxSteps
@@ -98,6 +99,9 @@ type module struct {
 func New(opts Options) *Interp {
 	if opts.Read == nil {
 		opts.Read = os.ReadFile
+	}
+	if opts.Parse == nil {
+		opts.Parse = Parse
 	}
 	if opts.MaxSteps == 0 {
 		opts.MaxSteps = DefaultMaxSteps
@@ -252,7 +256,7 @@ func (in *Interp) parse(path string) (*File, error) {
 	if in.opts.OnRead != nil {
 		in.opts.OnRead(path, src)
 	}
-	f := Parse(path, src)
+	f := in.opts.Parse(path, src)
 	in.mu.Lock()
 	in.files[path] = f
 	in.mu.Unlock()

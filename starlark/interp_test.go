@@ -462,6 +462,25 @@ func TestDiagnosticsOfBuiltins(t *testing.T) {
 	}
 }
 
+// TestParsedBefore evaluates one parsed file several times, as a running server does.
+func TestParsedBefore(t *testing.T) {
+	src := []byte("load(\"b.star\", \"one\")\ndef f(a):\n    return [a + x + one for x in range(2)]\ny = f(n)\nif y:\n    y = f(2)\n")
+	file := Parse("/proj/a.star", src)
+	parsed := map[string]*File{"/proj/a.star": file, "/proj/b.star": Parse("/proj/b.star", []byte("one = 1\n"))}
+	for n := range 3 {
+		Check(file, Env{Globals: map[string]Shape{"n": nil}})
+		in := New(Options{
+			Read:        func(path string) ([]byte, error) { return parsed[path].Src, nil },
+			Parse:       func(path string, _ []byte) *File { return parsed[path] },
+			Predeclared: starlark.StringDict{"n": starlark.MakeInt(n)},
+		})
+		globals, err := in.Exec(context.Background(), "/proj/a.star")
+		if err != nil || globals["y"].String() != "[3, 4]" {
+			t.Errorf("run %d: y = %v, %v", n, globals["y"], err)
+		}
+	}
+}
+
 func TestToDiagnostics(t *testing.T) {
 	read := func(string) ([]byte, error) { return []byte("x = f\"a\"\n"), nil }
 	_, err := dialect.Parse("/a.star", "x = f\"a\"\n", 0)

@@ -137,7 +137,7 @@ func TestPrefixes(t *testing.T) {
 	for name, src := range corpus(t) {
 		step := 1
 		if testing.Short() || len(src) > 1500 {
-			step = 11
+			step = 23
 		}
 		for n := 0; n <= len(src); n += step {
 			wholeFile(t, name, src[:n])
