@@ -379,6 +379,27 @@ func equal(t *testing.T, when string, want, got map[string]string) {
 	}
 }
 
+// An assembly that was synthesized again with the real hashes has these in the place of keys.
+func TestFinishRealHash(t *testing.T) {
+	dir := t.TempDir()
+	must(t, os.CopyFS(dir, os.DirFS("testdata/version")))
+	asm := open(t, dir, "dev", "version")
+	all := codes(asm.Manifest, "")
+	for name, text := range files(t, dir) {
+		for key, code := range all {
+			text = strings.ReplaceAll(text, key, code.Hash)
+		}
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
+	}
+	must(t, Finish(dir, asm.Manifest, all))
+	check(t, dir, all)
+	asm, err := Open(dir)
+	must(t, err)
+	if needed, err := NeedsRealHash(asm); needed || err != nil {
+		t.Errorf("a finished assembly needs real hashes: %v", err)
+	}
+}
+
 func TestFinishMissingCode(t *testing.T) {
 	asm := open(t, "testdata/notes", "dev", "notes")
 	err := FinishTo("testdata/notes", t.TempDir(), asm.Manifest, nil)
@@ -425,8 +446,8 @@ func TestNeedsRealHash(t *testing.T) {
 	for dir, want := range map[string]bool{"version": true, "notes": false, "stages": false} {
 		asm, err := Open(filepath.Join("testdata", dir))
 		must(t, err)
-		if got := NeedsRealHash(asm); got != want {
-			t.Errorf("NeedsRealHash(%s) = %v, want %v", dir, got, want)
+		if got, err := NeedsRealHash(asm); got != want || err != nil {
+			t.Errorf("NeedsRealHash(%s) = %v, %v, want %v", dir, got, err, want)
 		}
 	}
 }

@@ -449,28 +449,27 @@ func marshal(value any, indent string) ([]byte, error) {
 }
 
 // NeedsRealHash says whether a logical id in the assembly contains a hash of a function's code, as that of
-// `current_version` does: then it must be synthesized again with the real hashes. It is asked before Finish. An assembly
-// that cannot be read needs nothing; what reads it next says why.
-func NeedsRealHash(asm *Assembly) bool {
+// `current_version` does: then it must be synthesized again with the real hashes. It is asked before Finish.
+func NeedsRealHash(asm *Assembly) (bool, error) {
 	d := &derivation{asm: asm, m: &Manifest{}, resolver: NewResolver(asm, Local{})}
 	for _, top := range asm.Stacks {
 		all, err := top.withNested()
 		if err != nil {
-			return false
+			return false, err
 		}
 		for _, s := range all {
 			t, err := s.Template()
 			if err != nil {
-				return false
+				return false, err
 			}
 			for _, id := range t.all(typeVersion) {
 				if of, ok := d.follow(s, t.Resources[id].Properties["FunctionName"], 0); ok && isPlaceholder(of) {
-					return true
+					return true, nil
 				}
 			}
 		}
 	}
-	return false
+	return false, nil
 }
 
 // isPlaceholder says whether a function's code is an archive that is not in the assembly: one of ours, unfinished.
