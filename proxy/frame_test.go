@@ -165,6 +165,30 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// No sequence of frames may harm the receiver.
+func FuzzReceive(f *testing.F) {
+	var some []byte
+	for _, frame := range number(split(typeReq, testID, randomBytes(2000), format{frame: 1100})) {
+		some = append(frame.Append(some), 0)
+	}
+	f.Add(some)
+	f.Add([]byte(`{"m":9,"q":5,"n":-1}`))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var sock atomic.Pointer[socket]
+		var memory atomic.Int64
+		l := newLink("w", "s", &sock, format{}, &memory)
+		for _, part := range bytes.Split(b, []byte{0}) {
+			if frame, err := Decode(part); err == nil {
+				l.receive(frame)
+			}
+		}
+		l.end()
+		if n := memory.Load(); n != 0 {
+			t.Errorf("%d bytes still counted", n)
+		}
+	})
+}
+
 // pipe passes the frames of a message from one link to another in the order given, each through the codec.
 func pipe(t *testing.T, frames []*Frame, order []int) (bodies [][]byte, err error) {
 	var sock atomic.Pointer[socket]
@@ -264,6 +288,7 @@ func TestRefusedMessages(t *testing.T) {
 		{"not gzip", []*Frame{{Seq: 1, Codec: codecGzip, Data: []byte("x")}}, errCodec},
 		{"bomb", []*Frame{{Seq: 1, Codec: codecGzip, Data: bomb}}, errTooLarge},
 		{"before the first", []*Frame{{Seq: 1, Index: 2, Count: 3}}, errChunks},
+		{"stream", []*Frame{{Seq: 9, Index: 5, Count: -1}}, errChunks},
 		{"far ahead", []*Frame{{Seq: 1 << 40}}, errBusy},
 	} {
 		order := make([]int, len(test.frames))

@@ -102,7 +102,7 @@ func (a *assembly) add(f *Frame) error {
 	}
 	a.failed = true
 	switch {
-	case max(f.Count, 1) != len(a.parts) || f.Codec != a.codec || a.parts[f.Index] != nil:
+	case max(f.Count, 1) != len(a.parts) || f.Index >= len(a.parts) || f.Codec != a.codec || a.parts[f.Index] != nil:
 		return errChunks
 	case a.bytes > messageBytes:
 		clear(a.parts)
