@@ -286,7 +286,7 @@ func (c *checker) call(s *scope, e *syntax.CallExpr, sig *Signature) {
 			c.literal(s, p.Type, value, p.Name+" of "+name)
 		} else if !sig.Variadic && !tooMany {
 			tooMany = true
-			c.report(tooManyPositionals(name, byPosition, countPositional(e)), c.span(value))
+			c.report(tooManyPositionals(name, byPosition, countPositional(e), byPosition < len(sig.Params)), c.span(value))
 		}
 		positional++
 	}

@@ -118,7 +118,7 @@ type refinement struct {
 
 // argumentError is a message about a call of a Starlark function, whose frame
 // is on the stack already.
-var argumentError = regexp.MustCompile(`^function (\S+) (?:got|missing|accepts) `)
+var argumentError = regexp.MustCompile(`^function (\S+) (?:got|missing|accepts|called) `)
 
 func pattern(s string) *regexp.Regexp { return regexp.MustCompile("(?s)^(?:" + s + ")$") }
 
@@ -143,12 +143,12 @@ var refinements = []refinement{
 	}},
 	{pattern(`function (\S+) accepts no arguments \((\d+) given\)`), func(m []string, _ func(string) []string) *Failure {
 		given, _ := strconv.Atoi(m[2])
-		return tooManyPositionals(m[1], 0, given)
+		return tooManyPositionals(m[1], 0, given, false)
 	}},
-	{pattern(`function (\S+) accepts (?:at most |exactly )?(\d+) positional arguments? \((\d+) given\)`), func(m []string, _ func(string) []string) *Failure {
+	{pattern(`function (\S+) accepts (?:at most |exactly )?(\d+) positional arguments? \((\d+) given\)`), func(m []string, params func(string) []string) *Failure {
 		most, _ := strconv.Atoi(m[2])
 		given, _ := strconv.Atoi(m[3])
-		return tooManyPositionals(m[1], most, given)
+		return tooManyPositionals(m[1], most, given, len(params(m[1])) > most)
 	}},
 	{pattern(`(\S+): got (\d+) arguments, want (?:at most |exactly )?(\d+)`), func(m []string, _ func(string) []string) *Failure {
 		given, _ := strconv.Atoi(m[2])
@@ -156,7 +156,7 @@ var refinements = []refinement{
 		if given < most {
 			return Errorf("missing-parameter", "Missing parameter", "%s takes %d arguments, not %d.", m[1], most, given)
 		}
-		return tooManyPositionals(m[1], most, given)
+		return tooManyPositionals(m[1], most, given, false)
 	}},
 	{pattern(`(\S+): got (\d+) arguments, want at least (\d+)`), func(m []string, _ func(string) []string) *Failure {
 		return Errorf("missing-parameter", "Missing parameter", "%s takes at least %s, not %s.", m[1], counted(m[3], "argument"), m[2])
@@ -289,12 +289,15 @@ func missingParameters(function string, names []string) *Failure {
 	return Errorf("missing-parameter", "Missing parameter", "%s needs %s.", function, enumerate(quoted))
 }
 
-func tooManyPositionals(function string, most, given int) *Failure {
+// tooManyPositionals: named says that there are parameters which must be given by name.
+func tooManyPositionals(function string, most, given int, named bool) *Failure {
 	f := Errorf("too-many-arguments", "Too many positional arguments", "%s takes %s by position, not %d.", function, counted(strconv.Itoa(most), "argument"), given)
 	if most == 0 {
 		f.Detail = fmt.Sprintf("%s takes no arguments by position.", function)
 	}
-	f.Hint = "Give the others by name."
+	if named {
+		f.Hint = "Give the others by name."
+	}
 	f.Positional = most + 1
 	return f
 }
