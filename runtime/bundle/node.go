@@ -261,7 +261,8 @@ func (b *Builder) nodeOutputs(ctx context.Context, n nodeBuild, result api.Build
 			u.result.Files = append(u.result.Files, File{Name: name, Data: data, Mode: 0o644})
 		}
 		if code := contents[name]; meta.Inputs[entry].Format == "esm" && !starExport.Match(code) {
-			u.result.Exports = slices.Sorted(slices.Values(output.Exports))
+			u.result.Exports = append([]string{}, output.Exports...) // none is not the same as unknown
+			slices.Sort(u.result.Exports)
 		}
 		reached := closure(meta, entry)
 		for _, input := range reached {
