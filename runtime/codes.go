@@ -19,6 +19,7 @@ import (
 // code is one built bundle on disk, or the messages that say why there is none.
 type code struct {
 	spec     bundle.Spec
+	key      string // of the spec
 	dir      string // of the bundle: the worker's working directory, as /var/task
 	entry    string // the handler string inside it
 	hash     string
@@ -69,12 +70,14 @@ type codes struct {
 	emit      func(Event)
 	log       *slog.Logger
 	ctx       context.Context
-	watch     func() // the inputs are others now
+	watch     func()      // the inputs are others now
+	swap      func(*code) // there is new code for what ran other code before
 	tasks     sync.WaitGroup
 
 	mu    sync.Mutex // guards what follows and all units
 	units map[string]*unit
-	refs  map[string]int // folder -> workers and requests that use it
+	dirs  map[string]bool // folders there are
+	refs  map[string]int  // folder -> workers and requests that use it
 	ended bool
 }
 
@@ -89,8 +92,8 @@ func openCodes(ctx context.Context, root, dir string, config bundle.Config, emit
 	if err != nil {
 		real = root
 	}
-	return &codes{root: root, real: real, dir: dir, builder: bundle.Open(config), emit: emit, log: log, ctx: ctx, watch: func() {},
-		units: map[string]*unit{}, refs: map[string]int{}}, nil
+	return &codes{root: root, real: real, dir: dir, builder: bundle.Open(config), emit: emit, log: log, ctx: ctx, watch: func() {}, swap: func(*code) {},
+		units: map[string]*unit{}, dirs: map[string]bool{}, refs: map[string]int{}}, nil
 }
 
 func (c *codes) close() {
@@ -120,9 +123,9 @@ func (c *codes) update(wanted []bundle.Spec, functions map[string][]string) {
 		if !keep[key] && u.building == nil {
 			delete(c.units, key)
 			c.builder.Forget(u.spec)
-			c.sweep(u.code)
 		}
 	}
+	c.sweep()
 	c.background()
 }
 
@@ -176,7 +179,7 @@ func (c *codes) hold(built *code) *code {
 func (c *codes) unhold(built *code) {
 	if c.refs[built.dir]--; c.refs[built.dir] <= 0 {
 		delete(c.refs, built.dir)
-		c.sweep(built)
+		c.sweep()
 	}
 }
 
@@ -193,18 +196,34 @@ func (c *codes) release(built *code) {
 	c.unhold(built)
 }
 
-// sweep removes a folder nobody uses or will use; mu is held.
-func (c *codes) sweep(built *code) {
-	if built == nil || built.dir == "" || c.refs[built.dir] > 0 {
-		return
-	}
+// outdated says whether there is other code by now than what a worker runs.
+func (c *codes) outdated(running *code) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.units[running.key]
+	return u == nil || u.code != nil && !u.code.failed && !u.code.same(running)
+}
+
+// sweep removes the folders that nobody uses or will use; mu is held. While a build is under way nothing is removed: it
+// may arrive at a content that was there before.
+func (c *codes) sweep() {
+	current := map[string]bool{}
 	for _, u := range c.units {
-		if u.building != nil || u.code != nil && u.code.dir == built.dir {
-			return // a build under way may arrive at the same content
+		if u.building != nil {
+			return
+		}
+		if u.code != nil {
+			current[u.code.dir] = true
 		}
 	}
-	if err := os.RemoveAll(built.dir); err != nil {
-		c.log.Warn("remove an old bundle", "dir", built.dir, "error", err)
+	for dir := range c.dirs {
+		if c.refs[dir] > 0 || current[dir] {
+			continue
+		}
+		delete(c.dirs, dir)
+		if err := os.RemoveAll(dir); err != nil {
+			c.log.Warn("remove an old bundle", "dir", dir, "error", err)
+		}
 	}
 }
 
@@ -221,7 +240,7 @@ func (built *code) fresh() bool {
 func (c *codes) start(units []*unit) {
 	if c.ended {
 		for _, u := range units {
-			u.code = &code{spec: u.spec, failed: true, messages: []bundle.Message{{Text: "the server is closing"}}}
+			u.code = &code{spec: u.spec, key: u.spec.Key(), failed: true, messages: []bundle.Message{{Text: "the server is closing"}}}
 			u.dirty = false
 			u.building = closedChan
 		}
@@ -249,15 +268,21 @@ func (c *codes) start(units []*unit) {
 		for i, u := range units {
 			u.code, u.building = built[i], nil
 			u.dirty = u.dirty || built[i].stamps == nil && !built[i].failed
+			if built[i].dir != "" {
+				c.dirs[built[i].dir] = true
+			}
 		}
-		for _, old := range before {
-			c.sweep(old)
-		}
+		c.sweep()
 		close(building)
 		c.background()
 		c.mu.Unlock()
 		c.report(units, before, built, time.Since(began))
 		c.watch()
+		for _, now := range built {
+			if old := before[now.key]; old != nil && !now.failed && !old.same(now) {
+				c.swap(now)
+			}
+		}
 	}()
 }
 
@@ -364,7 +389,7 @@ func recentContents(before map[string]*code) map[string][32]byte {
 
 // install writes a result to its folder. Code without stamps was built while its inputs changed: it is built again.
 func (c *codes) install(r *bundle.Result, began time.Time, contents map[string][32]byte) *code {
-	built := &code{spec: r.Spec, entry: r.Entry, hash: r.Hash, messages: r.Messages, failed: r.Failed(), stamps: []stamp{}}
+	built := &code{spec: r.Spec, key: r.Spec.Key(), entry: r.Entry, hash: r.Hash, messages: r.Messages, failed: r.Failed(), stamps: []stamp{}}
 	for _, input := range r.Inputs {
 		if !c.edited(input) {
 			continue

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -45,7 +46,7 @@ type runner struct {
 type seat struct {
 	turn   chan struct{} // holds a token; who has it uses the worker
 	worker *worker
-	used   time.Time
+	used   time.Time // guarded by runner.mu
 }
 
 var _ proxy.Handler = (*runner)(nil)
@@ -83,6 +84,38 @@ func (r *runner) drop(id string) {
 	<-s.turn
 }
 
+// refresh replaces idle workers that run other code of the same bundle. The one used last is started again at once: the
+// next request most likely comes to it.
+func (r *runner) refresh(built *code) {
+	r.mu.Lock()
+	seats := slices.SortedFunc(maps.Values(r.seats), func(a, b *seat) int { return b.used.Compare(a.used) })
+	r.mu.Unlock()
+	var idle []*seat
+	for _, s := range seats {
+		select {
+		case s.turn <- struct{}{}:
+		default:
+			continue // it looks at its code before its next invocation
+		}
+		if w := s.worker; w != nil && w.code.key == built.key && !w.code.same(built) {
+			idle = append(idle, s)
+		} else {
+			<-s.turn
+		}
+	}
+	for i, s := range idle {
+		old := s.worker
+		s.worker = nil
+		go old.stop()
+		if i == 0 {
+			if w, err := r.open(built, old.env); err == nil {
+				s.worker = w
+			}
+		}
+		<-s.turn
+	}
+}
+
 // Invoke runs one invocation and answers it.
 func (r *runner) Invoke(ctx context.Context, inv *proxy.Invocation) {
 	c := &call{id: inv.RequestID, function: inv.Function}
@@ -114,7 +147,13 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 	case <-ctx.Done():
 		return canceled(ctx, inv.RequestID)
 	}
-	defer func() { <-s.turn }()
+	defer func() {
+		if w := s.worker; w != nil && r.codes.outdated(w.code) {
+			s.worker = nil
+			go w.stop()
+		}
+		<-s.turn
+	}()
 
 	built, err := r.codes.get(ctx, fn.key)
 	if err != nil {
@@ -141,7 +180,7 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 		}
 		if w == nil {
 			fresh = true
-			if w, err = r.open(ctx, built, inv.Env); err != nil {
+			if w, err = r.open(built, inv.Env); err != nil {
 				return errorAnswer(errorStart, err.Error(), nil)
 			}
 			s.worker = w
@@ -182,8 +221,8 @@ func canceled(ctx context.Context, id string) answer {
 }
 
 // open starts a worker that holds its code until it is gone.
-func (r *runner) open(ctx context.Context, built *code, env map[string]string) (*worker, error) {
-	w, err := r.factory.open(ctx, built, env)
+func (r *runner) open(built *code, env map[string]string) (*worker, error) {
+	w, err := r.factory.open(built, env)
 	if err != nil {
 		return nil, err
 	}

@@ -109,6 +109,7 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 		fn, ok := s.app.Load().functions[id]
 		return fn, ok
 	}, s.events.send)
+	s.codes.swap = s.runner.refresh
 	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
 
@@ -254,11 +255,11 @@ func (s *Server) close() {
 	for _, front := range s.fronts {
 		servers.Go(front.close)
 	}
+	if s.factory != nil { // first of all: what runs in a worker ends with it
+		s.factory.close()
+	}
 	if s.pool != nil {
 		s.pool.end()
-	}
-	if s.factory != nil {
-		s.factory.close()
 	}
 	if s.conn != nil {
 		s.conn.Close()

@@ -1,7 +1,6 @@
 package runtime
 
 import (
-	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -187,7 +186,7 @@ func (f *factory) wait(w *worker) {
 }
 
 // open starts a worker for code with the sandbox's environment.
-func (f *factory) open(ctx context.Context, c *code, sandbox map[string]string) (*worker, error) {
+func (f *factory) open(c *code, sandbox map[string]string) (*worker, error) {
 	var w *worker
 	var err error
 	switch c.spec.Kind {
