@@ -54,6 +54,7 @@ type Sandbox struct {
 	calls      map[string]*call
 	watching   bool
 	watch      *time.Timer
+	looked     time.Time
 	absent     time.Time // since when the relay has said that no developer is there; zero: one is
 	probed     time.Time
 	connecting error // why the last try to connect failed
@@ -68,6 +69,8 @@ type call struct {
 	answer   chan *Response
 	tail     []byte
 	finished bool
+	waited   time.Duration // for an acknowledgement, as far as we were running ourselves
+	moved    time.Time     // link.moved when waited was 0
 }
 
 // Request is an invocation to be made.
@@ -451,6 +454,7 @@ func (s *Sandbox) startWatch() {
 		return
 	}
 	s.watching = true
+	s.looked = time.Now()
 	if s.watch == nil {
 		s.watch = time.AfterFunc(watchPeriod, s.look)
 	} else {
@@ -468,6 +472,9 @@ func (s *Sandbox) look() {
 		return
 	}
 	s.watch.Reset(watchPeriod)
+	// A machine that is too busy to run us in time has kept the developer's end waiting as well: that time does not count.
+	passed := min(now.Sub(s.looked), 2*watchPeriod)
+	s.looked = now
 	sock, link := s.sock.Load(), s.link
 	if sock == nil {
 		s.wanted()
@@ -497,13 +504,12 @@ func (s *Sandbox) look() {
 		}
 	}
 	for _, c := range s.calls {
-		since := c.started
-		if moved.After(since) && s.absent.IsZero() {
-			since = moved
+		if c.waited += min(passed, now.Sub(c.started)); moved.After(c.moved) && s.absent.IsZero() {
+			c.waited, c.moved = 0, moved
 		}
 		budget := min(seekTime, c.req.Deadline.Sub(c.started)/4)
 		switch {
-		case !c.acked.Load() && now.Sub(since) > budget:
+		case !c.acked.Load() && c.waited > budget:
 			s.finish(c, c.fail(ErrorNoDeveloper, s.nobody()))
 		case c.acked.Load() && !s.absent.IsZero() && now.Sub(s.absent) > graceTime:
 			s.finish(c, c.fail(ErrorDeveloperLost, "the developer's end left while it ran this invocation"))

@@ -164,7 +164,6 @@ class Link {
       const packed = gzipSync(body, { level: 1 })
       if (packed.length < body.length) [z, data] = ["gzip", packed]
     }
-    if (!this.unacked.length) this.moved = clock()
     const n = Math.max(1, Math.ceil(data.length / this.chunk)), frames = []
     for (let q = 0; q < n; q++) {
       const f = { t, i, m: ++this.next, z, d: data.subarray(q * this.chunk, (q + 1) * this.chunk) }
@@ -172,8 +171,10 @@ class Link {
       if (n > 1 && q === 0) f.h = createHash("sha256").update(body).digest("base64url")
       frames.push({ f, sends: 0, at: 0 })
     }
+    const first = !this.unacked.length
     this.unacked.push(...frames)
     this.transmit(frames)
+    if (first) this.moved = clock()
   }
 
   // open posts the init of a session. Nothing else is sent before the other end has answered, so that a session which
@@ -455,7 +456,7 @@ class Sandbox {
     this.gap = gap
     if (this.socket && (slept || Date.now() - this.used > STALE)) this.socket.close()
     return new Promise(done => {
-      const call = this.call = { ...request, id: request.request + "." + nonce(8), started: clock(), done }
+      const call = this.call = { ...request, id: request.request + "." + nonce(8), started: clock(), looked: clock(), waited: 0, moved: 0, done }
       call.watch = setInterval(() => this.look(call), WATCH)
       if (this.link) {
         this.post(call)
@@ -472,6 +473,11 @@ class Sandbox {
 
   look(call) {
     const now = clock(), { link, socket } = this
+    // A sandbox with little CPU may be too busy to run this in time; only time in which it could have heard counts.
+    const passed = Math.min(now - call.looked, 2 * WATCH)
+    call.looked = now
+    call.waited = link && !this.absent && link.moved > call.moved ? 0 : call.waited + passed
+    if (link && !this.absent) call.moved = link.moved
     const remaining = call.deadline - Date.now()
     if (remaining < MARGIN) return this.fail(call, "SST.DeadlineNear", "the developer's end did not answer before the deadline")
     if (!socket) this.reach()
@@ -480,16 +486,15 @@ class Sandbox {
       const silent = now - link.heard, probed = now - this.probed
       if (!link.ready) {
         if (probed > PROBE_PERIOD) this.probe()
-      } else if (link.unacked.length && now - link.moved > ACK_TIME && probed > ACK_TIME) {
+      } else if (link.unacked.length && call.waited > ACK_TIME && probed > ACK_TIME) {
         this.probed = now
         socket.close()
       } else if (silent > 2 * PROBE && probed > PROBE) socket.close()
       else if (silent > PROBE && probed > PROBE) this.probe()
       link.overdue(now)
     }
-    const since = this.absent || !link ? call.started : Math.max(call.started, link.moved)
     const budget = Math.min(SEEK, (call.deadline - Date.now() + now - call.started) / 4)
-    if (!acked && now - since > budget) this.fail(call, "SST.NoDeveloper", this.nobody())
+    if (!acked && call.waited > budget) this.fail(call, "SST.NoDeveloper", this.nobody())
     else if (acked && this.absent && now - this.absent > GRACE) this.fail(call, "SST.DeveloperLost", "the developer's end left while it ran this invocation")
   }
 
