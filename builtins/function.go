@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -168,7 +167,7 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 		}
 		return "", nil, f
 	}
-	entry = s.entry(spec, file, export)
+	entry = bundle.Entry(s.root, spec)
 	if spec.Kind != bundle.Node && spec.Kind != bundle.Python {
 		return entry, starlark.None, nil
 	}
@@ -199,21 +198,6 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 		items[i] = starlark.String(name)
 	}
 	return entry, starlark.NewList(items), nil
-}
-
-// entry is the handler that Lambda is told: "src/notes.list" for src/notes.ts.
-func (s *session) entry(spec bundle.Spec, file, export string) string {
-	switch spec.Kind {
-	case bundle.Go, bundle.Custom:
-		return "bootstrap"
-	}
-	dir, _ := path.Split(path.Clean(spec.Handler))
-	base := filepath.Base(file)
-	base = strings.TrimSuffix(base, filepath.Ext(base))
-	if spec.Kind == bundle.Node {
-		base = strings.ReplaceAll(base, ".", "-")
-	}
-	return dir + base + "." + export
 }
 
 func sentence(text string) string {

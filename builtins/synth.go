@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +21,9 @@ import (
 
 // synth is Synth under the lock.
 func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
-	if problems := checkProject(in); problems.HasErrors() {
-		return nil, problems
+	found := checkProject(in)
+	if found.HasErrors() {
+		return nil, found
 	}
 	h, err := e.pool.take(ctx)
 	if err != nil {
@@ -31,7 +31,11 @@ func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
 	}
 	synthesis, err := e.run(ctx, in, h)
 	e.pool.rest(err != nil && !isDiagnostic(err))
-	return synthesis, err
+	if err != nil {
+		return nil, err
+	}
+	synthesis.Warnings = append(synthesis.Warnings, found...).Sorted()
+	return synthesis, nil
 }
 
 // run evaluates and synthesizes on a host.
@@ -179,7 +183,7 @@ func (s *session) synthesize() (*Synthesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Synthesis{Dir: s.in.OutDir, Manifest: manifest, Inputs: s.dependencies(), Warnings: s.warnings.Sorted()}, nil
+	return &Synthesis{Dir: s.in.OutDir, Manifest: manifest, Inputs: s.dependencies(), Warnings: s.warnings}, nil
 }
 
 // complete checks that there is an app with a stack.
@@ -402,7 +406,7 @@ func checkProject(in Input) diag.List {
 			}
 		}
 	}
-	return slices.DeleteFunc(problems, func(d *diag.Diagnostic) bool { return d.Severity != diag.Error }).Sorted()
+	return problems.Sorted()
 }
 
 // loadPath is the file that a load statement names, "" when it is none of the project.

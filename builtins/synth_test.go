@@ -2,10 +2,14 @@ package builtins
 
 import (
 	"context"
+	"errors"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
+	"sst/builtins/jsii"
 	"sst/cfn"
 )
 
@@ -119,5 +123,78 @@ func TestNoApp(t *testing.T) {
 	_, err := synth(t, engine(t), dir, Input{})
 	if want := filepath.Join(dir, "stacks.star") + ": error: No app: the file makes no sst.App: begin with app = sst.App(\"name\")."; err == nil || err.Error() != want {
 		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+func TestInterrupted(t *testing.T) {
+	e := newEngine()
+	defer e.Close()
+	engine(t)
+	dir := project(t, map[string]string{"stacks.star": notes, "src/notes.ts": handlers})
+	cause := errors.New("stopped by the user")
+	ctx, cancel := context.WithCancelCause(context.Background())
+	in := Input{File: filepath.Join(dir, "stacks.star"), Stage: "dev", OutDir: filepath.Join(dir, "out"), OnFunction: func(cfn.Function) { cancel(cause) }}
+	if _, err := e.Synth(ctx, in); err == nil {
+		t.Fatal("a cancelled synth succeeded")
+	}
+	if _, err := synth(t, e, dir, Input{}); err != nil { // and the next one is not disturbed
+		t.Fatal(err)
+	}
+}
+
+func TestDeadline(t *testing.T) {
+	engine(t)
+	e, err := Open(Options{Node: shared.opts.Node, CDKDir: shared.opts.CDKDir, Deadline: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	dir := project(t, map[string]string{"stacks.star": notes, "src/notes.ts": handlers})
+	if _, err := synth(t, e, dir, Input{}); err == nil || !strings.Contains(err.Error(), "no answer") {
+		t.Errorf("err = %v, want no answer", err)
+	}
+}
+
+func TestNodeMissing(t *testing.T) {
+	e, err := Open(Options{
+		Node:   func() (jsii.Node, error) { return jsii.Node{}, errors.New("no Node here") },
+		CDKDir: func(context.Context) (string, error) { return "", nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	dir := project(t, map[string]string{"stacks.star": "app = sst.App(\"x\")\nsst.Stak(app, \"y\")\n"})
+	if _, err := synth(t, e, dir, Input{}); err == nil || !strings.Contains(err.Error(), `Did you mean "Stack"?`) {
+		t.Errorf("err = %v, want that of the file", err)
+	}
+	dir = project(t, map[string]string{"stacks.star": "app = sst.App(\"x\")\n"})
+	if _, err := synth(t, e, dir, Input{}); err == nil || err.Error() != "no Node here" {
+		t.Errorf("err = %v, want that of Node", err)
+	}
+}
+
+func TestRealHashes(t *testing.T) {
+	src := "app = sst.App(\"x\", region = \"us-east-1\")\nweb = sst.Stack(app, \"web\")\nf = sst.Function(web, \"F\", handler = \"src/notes.list\")\nweb.output(v = f.current_version.version)\n"
+	dir := project(t, map[string]string{"stacks.star": src, "src/notes.ts": handlers})
+	s, err := synth(t, engine(t), dir, Input{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asm, err := cfn.Open(s.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if needs, err := cfn.NeedsRealHash(asm); err != nil || !needs {
+		t.Error(err, "a version does not need the real hash")
+	}
+	before := string(assembly(t, s.Dir)["dev-x-web.template.json"])
+	hash := strings.Repeat("ab", 32)
+	if s, err = synth(t, engine(t), dir, Input{Hashes: map[string]string{s.Manifest.Functions[0].Bundle.Key(): hash}}); err != nil {
+		t.Fatal(err)
+	}
+	after := string(assembly(t, s.Dir)["dev-x-web.template.json"])
+	if before == after || !strings.Contains(after, hash) {
+		t.Error("the real hash is not in the template")
 	}
 }
