@@ -28,7 +28,7 @@ func hostError(t *testing.T, err error) *HostError {
 
 // A host that is killed says so at the next question, and at every one after it.
 func TestHostKilled(t *testing.T) {
-	p := newProgram(t, Session{})
+	p := ownProgram(t, Session{})
 	app := p.app()
 	p.call(Op{Kind: NodePath, Target: app.ID})
 	if err := p.host.cmd.Process.Kill(); err != nil {
@@ -54,7 +54,7 @@ func TestHostKilled(t *testing.T) {
 // A host that hangs is ended at the deadline, and what it started with it.
 func TestHostHangs(t *testing.T) {
 	root := t.TempDir()
-	p := newProgram(t, Session{Root: root, AllowExec: true})
+	p := ownProgram(t, Session{Root: root, AllowExec: true})
 	if err := p.host.Flush(p.ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -100,7 +100,7 @@ func alive(pid string) bool {
 // The callback can be what hangs or fails, and Close may come at any time.
 func TestCloseInCallback(t *testing.T) {
 	var p *program
-	p = newProgram(t, Session{Callback: func(ctx context.Context, call CallbackRequest) (Value, error) {
+	p = ownProgram(t, Session{Callback: func(ctx context.Context, call CallbackRequest) (Value, error) {
 		go p.host.Close()
 		<-p.host.exited
 		return nil, errors.New("closed")

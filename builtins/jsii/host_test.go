@@ -59,8 +59,25 @@ func newHost(t testing.TB, o HostOptions) *Host {
 	return h
 }
 
+// shared is the host that tests use one after another, as one that is kept warm is used for one app after another.
+var shared *Host
+
 func newProgram(t testing.TB, s Session) *program {
-	h := newHost(t, HostOptions{})
+	node, dir := needNode(t)
+	if shared == nil || shared.Worn() {
+		h, err := Start(context.Background(), HostOptions{Node: node, Dir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared = h
+	}
+	return programOn(t, shared, s)
+}
+
+// ownProgram has a host of its own.
+func ownProgram(t testing.TB, s Session) *program { return programOn(t, newHost(t, HostOptions{}), s) }
+
+func programOn(t testing.TB, h *Host, s Session) *program {
 	h.Begin(s)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
@@ -224,7 +241,7 @@ func TestIdentity(t *testing.T) {
 func TestValues(t *testing.T) {
 	p := newProgram(t, Session{})
 	app := p.app()
-	stack := p.create("aws-cdk-lib.Stack", app, "S", map[string]Value{"env": map[string]Value{"region": "eu-west-1"}})
+	stack := p.create("aws-cdk-lib.Stack", app, "S", map[string]Value{"env": map[string]Value{"region": "eu-west-1", "account": "111111111111"}})
 
 	// An enum comes back as one, whether it is declared alone or in a struct.
 	fn := p.create("aws-cdk-lib.aws_lambda.Function", stack, "F", map[string]Value{
@@ -267,13 +284,16 @@ func TestValues(t *testing.T) {
 	if got := p.invoke(stack, "resolve", map[string]Value{"$callback": map[string]Value{"$ref": "x"}}); !reflect.DeepEqual(got, map[string]Value{"$callback": map[string]Value{"$ref": "x"}}) {
 		t.Errorf("a map with our keys came back as %v", got)
 	}
-	// Statics can be set, maps hold objects.
-	tags := p.create("aws-cdk-lib.Tag", "k", "v")
+	// Pairs keep their order, structs go back as they came.
+	text = p.invoke(stack, "toJsonString", Pairs{{"z", 1}, {"a", Pairs{{"$x", env}}}})
+	if got := p.invoke(stack, "resolve", text); got != `{"z":1,"a":{"$x":{"account":"111111111111","region":"eu-west-1"}}}` {
+		t.Errorf("pairs = %v", got)
+	}
+	// Properties can be set.
 	p.host.Send(Op{Kind: Set, Target: stack.ID, Member: "terminationProtection", Args: []Value{true}})
 	if got := p.get(stack, "terminationProtection"); got != true {
 		t.Errorf("terminationProtection = %v", got)
 	}
-	_ = tags
 }
 
 func TestErrors(t *testing.T) {
@@ -504,7 +524,7 @@ func TestDeterminism(t *testing.T) {
 		}
 		return strings.Join(out, "\n") + string(data)
 	}
-	fresh := newProgram(t, Session{})
+	fresh := ownProgram(t, Session{})
 	want := run(fresh)
 	if got := run(fresh); got != want {
 		t.Errorf("second run in the host:\n%s\nfirst:\n%s", got, want)
@@ -605,7 +625,7 @@ func TestEnvironment(t *testing.T) {
 	for name, value := range map[string]string{"AWS_REGION": "eu-north-1", "NODE_OPTIONS": "--no-such-option", "CDK_CONTEXT_JSON": `{"x":1}`, "CDK_OUTDIR": "/nowhere", "CDK_DEFAULT_REGION": "x"} {
 		t.Setenv(name, value)
 	}
-	p := newProgram(t, Session{})
+	p := ownProgram(t, Session{})
 	app := p.app()
 	p.synth(app)
 	if v := p.invoke(p.get(app, "node").(Ref), "tryGetContext", "x"); v != nil {

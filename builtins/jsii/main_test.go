@@ -9,5 +9,9 @@ func TestMain(m *testing.M) {
 	if TapMain() {
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if shared != nil {
+		shared.Close()
+	}
+	os.Exit(code)
 }

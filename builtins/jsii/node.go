@@ -107,7 +107,7 @@ func nodeEnv(env func(string) string) []string {
 		}
 	}
 	return append(out,
-		"TZ=UTC", "LC_ALL=C", "NO_COLOR=1",
+		"TZ=UTC", "LC_ALL=C", "NO_COLOR=1", "NODE_NO_WARNINGS=1",
 		"CDK_VALIDATION=false",      // its engine costs seconds and half a GiB: Validate runs it elsewhere
 		"CDK_DISABLE_STACK_TRACE=1", // stacks in the metadata of an assembly name folders of this machine
 		"CDK_NO_PERF_BUILTINS=1",    // else it wraps all of fs to measure it

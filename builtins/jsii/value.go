@@ -13,12 +13,21 @@ import (
 // Value is what goes to Node and comes back. It is one of
 //
 //	nil, bool, float64, int, int64 (to Node only), string, time.Time,
-//	[]Value, map[string]Value,
-//	Ref, EnumValue, StructValue (from Node only), Callback
+//	[]Value, map[string]Value, Pairs (to Node only)
+//	Ref, EnumValue, StructValue, Callback
 //
-// A struct goes to Node as a map whose keys are JavaScript names. A nil argument is undefined to JavaScript; a nil inside
+// A struct goes to Node as a map whose keys are JavaScript names, or as the StructValue that it came back as. A nil argument is undefined to JavaScript; a nil inside
 // of a map or list is null.
 type Value = any
+
+// Pairs is a map that keeps its order, where that of a map[string]Value is by key. Names are different from each other.
+type Pairs []Pair
+
+// Pair is an entry of Pairs.
+type Pair struct {
+	Name  string
+	Value Value
+}
 
 // Ref is an object of the host.
 type Ref struct {
@@ -86,6 +95,10 @@ func (h *Host) encodeValue(b []byte, v Value) ([]byte, error) {
 		return h.encodeList(b, v)
 	case map[string]Value:
 		return h.encodeMap(b, v)
+	case Pairs:
+		return h.encodePairs(b, v)
+	case StructValue:
+		return h.encodeMap(b, v.Fields)
 	}
 	return nil, fmt.Errorf("a %T cannot be passed on", v)
 }
@@ -105,25 +118,31 @@ func (h *Host) encodeList(b []byte, list []Value) ([]byte, error) {
 }
 
 func (h *Host) encodeMap(b []byte, m map[string]Value) ([]byte, error) {
-	keys := make([]string, 0, len(m))
-	special := false
-	for k := range m {
-		keys = append(keys, k)
-		special = special || k != "" && k[0] == '$'
+	pairs := make(Pairs, 0, len(m))
+	for k, v := range m {
+		pairs = append(pairs, Pair{k, v})
 	}
-	sort.Strings(keys)
+	sort.Slice(pairs, func(i, j int) bool { return pairs[i].Name < pairs[j].Name })
+	return h.encodePairs(b, pairs)
+}
+
+func (h *Host) encodePairs(b []byte, pairs Pairs) ([]byte, error) {
+	special := false // keys that the host would take for its own
+	for _, p := range pairs {
+		special = special || p.Name != "" && p.Name[0] == '$'
+	}
 	if special {
 		b = append(b, `{"$map":`...)
 	}
 	b = append(b, '{')
-	for i, k := range keys {
+	for i, p := range pairs {
 		if i > 0 {
 			b = append(b, ',')
 		}
-		b = append(appendString(b, k), ':')
+		b = append(appendString(b, p.Name), ':')
 		var err error
-		if b, err = h.encodeValue(b, m[k]); err != nil {
-			return nil, fmt.Errorf("%s: %w", k, err)
+		if b, err = h.encodeValue(b, p.Value); err != nil {
+			return nil, fmt.Errorf("%s: %w", p.Name, err)
 		}
 	}
 	b = append(b, '}')
