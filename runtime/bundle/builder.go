@@ -192,7 +192,7 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 		}
 		slices.SortFunc(u.result.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 		u.result.Hash = hash(u.result.Files)
-		u.stamps = after.take(u.result.Inputs, b.folders(u), start)
+		u.stamps = after.take(u.result.Inputs, b.folders(u), start, now)
 		b.keep(u)
 	}
 	if b.disk != nil {

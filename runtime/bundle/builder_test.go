@@ -173,6 +173,26 @@ func describe(w io.Writer, m Message, indent string) {
 	}
 }
 
+// A file that was saved just now is built once, and a save during the build is not lost.
+func TestJustSaved(t *testing.T) {
+	root := project(t, "-- a.ts --\nexport const main = 1;\n")
+	b := Open(Config{Root: root, Mode: Live})
+	defer b.Close()
+	build(t, b, "a.main")
+	file := filepath.Join(root, "a.ts")
+	for i := range 5 { // growing, since two writes within one tick of the clock differ in size only
+		want := "main = 1" + strings.Repeat("1", i+1) + ";"
+		must(t, os.WriteFile(file, []byte("export const "+want+"\n"), 0o644))
+		first := build(t, b, "a.main")[0]
+		if !strings.Contains(string(first.Files[0].Data), want) {
+			t.Fatalf("the bundle has not %q:\n%s", want, first.Files[0].Data)
+		}
+		if second := build(t, b, "a.main")[0]; &first.Files[0].Data[0] != &second.Files[0].Data[0] {
+			t.Errorf("nothing changed since, but it was built again")
+		}
+	}
+}
+
 // A second process takes what the first one left, and builds only what changed since.
 func TestCache(t *testing.T) {
 	root, cache := project(t, mixed), t.TempDir()

@@ -27,7 +27,7 @@ type stamp struct {
 }
 
 // clockGrain is how far apart two writes must be for their modification times to differ for sure.
-const clockGrain = 20 * time.Millisecond
+const clockGrain = 10 * time.Millisecond
 
 // stamps looks at files and folders, each at most once: one build compares many bundles that share most inputs.
 type stamps struct {
@@ -93,12 +93,15 @@ func (s *stamps) same(all []stamp) bool {
 	return true
 }
 
-// take records files and folders, which were read not earlier than since.
-func (s *stamps) take(files []string, folders map[string][]string, since time.Time) []stamp {
+// take records files and folders, which were read not earlier than since. A file that looked the same before that is
+// not racy, however new it is: only a second write of the same size within one tick of the clock could go unseen.
+func (s *stamps) take(files []string, folders map[string][]string, since time.Time, before *stamps) []stamp {
 	all := make([]stamp, 0, len(files)+len(folders))
 	add := func(wanted stamp) {
 		got := s.look(wanted)
-		got.Racy = !got.Gone && got.Time.After(since.Add(-clockGrain))
+		old, seen := before.files[got.Path]
+		same := seen && !got.Dir && old.Size == got.Size && old.Time.Equal(got.Time) && old.Inode == got.Inode
+		got.Racy = !got.Gone && !same && got.Time.After(since.Add(-clockGrain))
 		all = append(all, got)
 	}
 	for _, file := range files {
