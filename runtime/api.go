@@ -43,7 +43,6 @@ const (
 type runtimeAPI struct {
 	addr   string // 127.0.0.1:port
 	server *http.Server
-	info   struct{ function, handler string }
 	// beforeAnswer is called before an answer is passed on: what the process printed before it belongs to it.
 	beforeAnswer func()
 	// onNext is called when the process asks for an event, so when the last invocation is over.
@@ -57,6 +56,14 @@ type runtimeAPI struct {
 	current *delivery
 	wake    chan struct{} // closed and replaced when current or state changes
 	initErr answer
+	info    map[string]string // what an extension is told when it registers
+}
+
+// describe says whose Runtime API it is.
+func (a *runtimeAPI) describe(function, handler string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.info = map[string]string{"functionName": function, "functionVersion": "$LATEST", "handler": handler}
 }
 
 func openRuntimeAPI() (*runtimeAPI, error) {
@@ -362,9 +369,10 @@ func (a *runtimeAPI) serveExtension(w http.ResponseWriter, r *http.Request) {
 	case "/2020-01-01/extension/register":
 		w.Header().Set("Lambda-Extension-Identifier", newID())
 		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(map[string]string{
-			"functionName": a.info.function, "functionVersion": "$LATEST", "handler": a.info.handler,
-		})
+		a.mu.Lock()
+		info := a.info
+		a.mu.Unlock()
+		json.NewEncoder(w).Encode(info)
 	case "/2020-01-01/extension/event/next":
 		select {
 		case <-a.ended:

@@ -201,7 +201,7 @@ func (f *factory) open(c *code, sandbox map[string]string) (*worker, error) {
 		return nil, err
 	}
 	w.code = c
-	w.api.info.function, w.api.info.handler = sandbox["AWS_LAMBDA_FUNCTION_NAME"], c.entry
+	w.api.describe(sandbox["AWS_LAMBDA_FUNCTION_NAME"], c.entry)
 	return w, nil
 }
 
