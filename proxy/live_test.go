@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,7 +66,9 @@ func TestInvoke(t *testing.T) {
 					inv.Log([]byte("two\n"))
 					inv.Respond([]byte(inv.Function + " " + inv.Env["A"] + " " + inv.Header.TraceID))
 				case "twice":
-					fmt.Fprint(new(bytes.Buffer), inv.Respond([]byte("first")), inv.Respond([]byte("second")))
+					if !inv.Respond([]byte("first")) || inv.Respond([]byte("second")) {
+						t.Error("only the first answer counts")
+					}
 				case "hang":
 					<-ctx.Done()
 					inv.Error("Sandbox.Timedout", []byte(context.Cause(ctx).Error()))
@@ -157,6 +160,52 @@ func TestNoDeveloper(t *testing.T) {
 	defer mu.Unlock()
 	if len(ran) != 1 {
 		t.Errorf("ran %q, want only the later one", ran)
+	}
+}
+
+// Close leaves nothing behind.
+func TestClose(t *testing.T) {
+	before := runtime.NumGoroutine()
+	for range 3 {
+		relay := NewRelay(RelayOptions{})
+		server := httptest.NewServer(relay)
+		url := "ws" + strings.TrimPrefix(server.URL, "http")
+		conn, err := Dial(context.Background(), DialOptions{URL: url, Handler: HandlerFunc(func(ctx context.Context, inv *Invocation) {
+			if string(inv.Event) == "hang" {
+				<-ctx.Done()
+			}
+			inv.Respond(inv.Event)
+		})})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := OpenSandbox(context.Background(), SandboxOptions{URL: url, Init: Init{Function: "f"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		invokeOrFail(t, s, []byte("1"))
+		hung := make(chan *Response)
+		go func() {
+			r, _ := s.Invoke(context.Background(), Request{Event: []byte("hang")})
+			hung <- r
+		}()
+		time.Sleep(20 * time.Millisecond)
+		conn.Close() // the handler ends with its context, and its answer still leaves
+		if r := <-hung; r == nil || string(r.Body) != "hang" {
+			t.Errorf("answer given while closing: %+v", r)
+		}
+		s.Close()
+		if _, err := s.Invoke(context.Background(), Request{Event: []byte("1")}); err == nil {
+			t.Error("Invoke after Close: no error")
+		}
+		relay.Close()
+		server.Close()
+	}
+	for start := time.Now(); runtime.NumGoroutine() > before; time.Sleep(10 * time.Millisecond) {
+		if time.Since(start) > 5*time.Second {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines, %d before:\n%s", runtime.NumGoroutine(), before, buf[:runtime.Stack(buf, true)])
+		}
 	}
 }
 

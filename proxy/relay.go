@@ -295,9 +295,7 @@ func (r *Relay) route(p *peer, b *buffer) {
 func (r *Relay) deliver(p, target *peer, b *buffer, h *hello, v *view) {
 	var err error
 	if h.Role == roleSandbox {
-		slow := time.AfterFunc(3*writeTimeout, func() { target.close(websocket.ClosePolicyViolation, "reads too slowly") })
-		err = target.put(b, true)
-		slow.Stop()
+		err = target.put(b, true) // ends with the target's write timeout at the latest
 	} else if !target.offer(b) {
 		target.close(websocket.ClosePolicyViolation, "reads too slowly")
 		err = errClosed

@@ -249,6 +249,30 @@ func TestStubCuts(t *testing.T) {
 	t.Logf("%d cuts", tcp.Cuts())
 }
 
+// The lesser form: a handler under somebody else's runtime client.
+func TestStubHandler(t *testing.T) {
+	node, err := exec.LookPath("node")
+	if err != nil {
+		t.Skip("node is not installed")
+	}
+	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret"}, relaytest.Faults{})
+	dialEcho(t, relay.URL)
+	file := filepath.Join(t.TempDir(), "stub.mjs")
+	if err := os.WriteFile(file, proxy.Stub, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	script := `const { handler } = await import(process.argv[1])
+const context = { awsRequestId: "r-1", getRemainingTimeInMillis: () => 20000 }
+console.log(JSON.stringify(await handler({ a: ["ü"] }, context)))
+try { await handler("fail", context) } catch (err) { console.log(err.name) }
+process.exit()`
+	cmd := exec.Command(node, "--input-type=module", "-e", script, file)
+	cmd.Env = []string{`SST_LIVE={"url":"` + relay.URL + `","function":"f","token":"secret"}`}
+	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "{\"a\":[\"ü\"]}\nFoo.Bar\n" {
+		t.Errorf("got %s, %v", out, err)
+	}
+}
+
 // The signature was made with the AWS SDK's own signer.
 func TestStubSignature(t *testing.T) {
 	node, err := exec.LookPath("node")
