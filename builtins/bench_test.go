@@ -88,7 +88,7 @@ func BenchmarkEvaluate(b *testing.B) {
 	Env()
 	b.Run("check", func(b *testing.B) {
 		for b.Loop() {
-			if problems := checkProject(in); problems.HasErrors() {
+			if problems := (parsedFiles{}).check(in); problems.HasErrors() {
 				b.Fatal(problems)
 			}
 		}

@@ -177,7 +177,7 @@ func (b *binding) unknown(name string, known []string) error {
 
 func unknownParameter(what, name string, known []string) error {
 	f := interp.Errorf("unknown-parameter", "Unknown parameter", "%s has no parameter %q.", what, name)
-	f.Keyword = name
+	f.Keyword, f.Value = name, name // the key of a dict when it was handed on by the prelude
 	f.Hint = nearest(name, known)
 	return f
 }
@@ -259,7 +259,7 @@ func (s *session) place(o *Object, args starlark.Tuple, wire *[]jsii.Value, tag 
 // completeApp sets what a user has no say in: where the assembly goes, and what would make synth slow or its output
 // depend on the machine.
 func (s *session) completeApp(wire *[]jsii.Value) error {
-	if !s.call(len(s.calls) - 1).inPrelude() {
+	if !s.lastCall().inPrelude() {
 		return interp.Errorf("raw-app", "Raw app", "the app is made by sst.App(\"name\"); a cdk.App would be a second one.")
 	}
 	props := map[string]jsii.Value{}

@@ -56,13 +56,19 @@ func (c *conversion) fail(code, summary string, v starlark.Value, format string,
 	if len(c.path) == 0 {
 		f.Detail = c.what + ": " + fmt.Sprintf(format, args...)
 	}
-	if c.number > 0 {
+	if c.number > 0 && !c.s.lastCall().inPrelude() {
 		f.Positional = c.number
 	} else if len(c.path) > 0 {
 		f.Keyword = c.path[0]
 	}
 	if text, ok := v.(starlark.String); ok && len(text) > 0 && len(text) < 200 {
 		f.Value = string(text)
+		return f
+	}
+	for _, part := range c.path { // the innermost key of a dict
+		if !strings.HasPrefix(part, "[") {
+			f.Value = part
+		}
 	}
 	return f
 }

@@ -16,7 +16,7 @@ import (
 func TestCheck(t *testing.T) {
 	each(t, "check.star", func(t *testing.T, src string) error {
 		dir := project(t, map[string]string{"stacks.star": src})
-		if problems := checkProject(Input{File: filepath.Join(dir, "stacks.star")}); problems.HasErrors() {
+		if problems := (parsedFiles{}).check(Input{File: filepath.Join(dir, "stacks.star")}); problems.HasErrors() {
 			return problems
 		}
 		return nil

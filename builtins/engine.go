@@ -28,8 +28,9 @@ type Options struct {
 type Engine struct {
 	opts Options
 
-	mu   sync.Mutex // held by a synth
-	pool pool
+	mu    sync.Mutex // held by a synth
+	pool  pool
+	files parsedFiles
 }
 
 // Input is what one synth depends on beside files.
@@ -82,7 +83,7 @@ type Synthesis struct {
 
 // Open starts the CDK process and returns at once: it boots while the caller goes on.
 func Open(o Options) (*Engine, error) {
-	e := &Engine{opts: o}
+	e := &Engine{opts: o, files: parsedFiles{}}
 	e.pool.open(o)
 	return e, nil
 }

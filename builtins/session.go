@@ -33,6 +33,7 @@ type session struct {
 	catalog *jsii.Catalog
 	host    host
 	interp  *interp.Interp
+	parse   func(path string, src []byte) *interp.File // nil = interp.Parse
 
 	lastID int64
 	calls  []call           // by Tag; calls[0] is unknown
@@ -141,6 +142,14 @@ func (s *session) context() context.Context {
 func (s *session) id() int64 {
 	s.lastID++
 	return s.lastID
+}
+
+// lastCall is the call under way; the zero call outside of any.
+func (s *session) lastCall() call {
+	if s == nil {
+		return call{}
+	}
+	return s.calls[len(s.calls)-1]
 }
 
 // prefix is what ids shown to people leave out: "<stage>-<app>-".

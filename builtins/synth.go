@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"go.starlark.net/starlark"
-	"go.starlark.net/syntax"
 
 	"sst/builtins/jsii"
 	"sst/cfn"
@@ -21,7 +20,7 @@ import (
 
 // synth is Synth under the lock.
 func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
-	found := checkProject(in)
+	found := e.files.check(in)
 	if found.HasErrors() {
 		return nil, found
 	}
@@ -44,6 +43,7 @@ func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host) (*Synthesis, e
 		return nil, err
 	}
 	s := newSession(ctx, in, &patient{h, e.deadline()})
+	s.parse = e.files.parse
 	h.Begin(jsii.Session{Root: s.root, OutDir: in.OutDir, AllowExec: in.AllowExec, Callback: s.answer})
 	defer func() { s.ended = true }()
 	err := s.evaluate(compiledPrelude())
@@ -101,7 +101,7 @@ func (s *session) evaluate(l *library) error {
 	user := s.forUser()
 	s.interp = interp.New(interp.Options{
 		Root: s.root, Read: s.in.Read, OnRead: s.onRead, Print: s.in.Print, Predeclared: user,
-		MaxSteps: s.in.MaxSteps, Timeout: s.in.Timeout,
+		Parse: s.parse, MaxSteps: s.in.MaxSteps, Timeout: s.in.Timeout,
 		Builtin: interp.Library{Programs: l.programs, Predeclared: s.forPrelude()},
 	})
 	module, err := s.runPrelude(l)
@@ -377,51 +377,4 @@ const maxFunctionName = 64 // of Lambda
 // limited ends a name in a hash of the path, so that it is short and unique.
 func limited(name, path string) string {
 	return name[:min(len(name), maxFunctionName-9)] + "-" + hashOf([]byte(path))[:8]
-}
-
-// checkProject finds what is wrong in the files without running them: nothing of Node is needed for it.
-func checkProject(in Input) diag.List {
-	env := Env()
-	var problems diag.List
-	queue, seen := []string{in.File}, map[string]bool{in.File: true}
-	for len(queue) > 0 {
-		path := queue[0]
-		queue = queue[1:]
-		src, err := in.read(path)
-		if err != nil {
-			continue // said by the evaluation, at the load statement
-		}
-		file := interp.Parse(path, src)
-		problems = append(problems, file.Errors...)
-		problems = append(problems, interp.Check(file, env)...)
-		for _, stmt := range file.Stmts() {
-			load, ok := stmt.(*syntax.LoadStmt)
-			if !ok {
-				continue
-			}
-			next := loadPath(filepath.Dir(in.File), path, load.ModuleName())
-			if next != "" && !seen[next] {
-				seen[next] = true
-				queue = append(queue, next)
-			}
-		}
-	}
-	return problems.Sorted()
-}
-
-// loadPath is the file that a load statement names, "" when it is none of the project.
-func loadPath(root, from, module string) string {
-	var path string
-	switch {
-	case strings.HasPrefix(module, "@"):
-		return ""
-	case strings.HasPrefix(module, "//"):
-		path = filepath.Join(root, filepath.FromSlash(module[2:]))
-	default:
-		path = filepath.Join(filepath.Dir(from), filepath.FromSlash(module))
-	}
-	if !within(root, path) {
-		return ""
-	}
-	return path
 }
