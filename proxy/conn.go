@@ -533,7 +533,7 @@ func (c *Conn) start(l *devLink, msg *received) {
 	var line reqLine
 	event, err := cutLine(msg.body, &line)
 	if err != nil {
-		l.post(typeErr, msg.id, errorMessage(errLine{ErrorBusy}, err.Error()), nil)
+		l.post(typeErr, msg.id, errorMessage(errLine{ErrorProtocol}, err.Error()), nil)
 		return
 	}
 	c.mu.Lock()
