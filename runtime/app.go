@@ -41,17 +41,17 @@ func (fn *function) same(other *function) bool {
 }
 
 // newApp reads an assembly. Notices are for what is left out.
-func newApp(asm *cfn.Assembly, region string) (*app, []string, error) {
-	if asm.Manifest == nil {
-		return nil, nil, fmt.Errorf("%s: sst.json is missing", asm.Dir)
-	}
+func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack, logicalID string) (string, bool)) (*app, []string) {
 	if asm.Manifest.Region != "" {
 		region = asm.Manifest.Region
 	}
 	var notices []string
 	a := &app{functions: map[string]*function{}, names: map[string]*function{},
 		apis: asm.Manifest.Apis, triggers: asm.Manifest.Triggers}
-	resolver := cfn.NewResolver(asm, cfn.Local{Region: region, Account: accountID})
+	resolver := cfn.NewResolver(asm, cfn.Local{Region: region, Account: accountID,
+		URL: func(s *cfn.Stack, logicalID string) (string, bool) {
+			return address(asm.Manifest.Apis, s.ID, logicalID)
+		}})
 	for _, f := range asm.Manifest.Functions {
 		fn := &function{Function: f, key: f.Bundle.Key()}
 		fn.arn = fmt.Sprintf("arn:aws:lambda:%s:%s:function:%s", region, accountID, f.Name)
@@ -66,7 +66,7 @@ func newApp(asm *cfn.Assembly, region string) (*app, []string, error) {
 		}
 		a.ordered = append(a.ordered, fn)
 	}
-	return a, notices, nil
+	return a, notices
 }
 
 // localEnv is the environment that Lambda would give the function, with credentials that open nothing.

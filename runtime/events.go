@@ -106,7 +106,9 @@ func openEvents(take func(Event)) *events {
 	go func() {
 		defer close(e.done)
 		for event := range e.queue {
-			if take != nil {
+			if mark, ok := event.(mark); ok {
+				close(mark)
+			} else if take != nil {
 				take(event)
 			}
 		}
@@ -119,6 +121,21 @@ func (e *events) send(event Event) {
 	defer e.mu.RUnlock()
 	if !e.ended {
 		e.queue <- event
+	}
+}
+
+// mark is closed when all events before it were taken.
+type mark chan struct{}
+
+func (mark) event() {}
+
+// flush waits until all events so far were taken.
+func (e *events) flush() {
+	m := make(mark)
+	e.send(m)
+	select {
+	case <-m:
+	case <-e.done:
 	}
 }
 

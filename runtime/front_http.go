@@ -37,19 +37,15 @@ type apiConfig struct {
 	routes []route
 }
 
-// serveApis opens the fronts of the app's Apis and closes those of others. It runs on the owner goroutine.
-func (s *Server) serveApis(a *app) (changed bool, err error) {
+// openFronts gives each Api its port and closes the fronts of others. It runs on the owner goroutine.
+func (s *Server) openFronts(apis []cfn.Api) (changed bool, err error) {
 	wanted := map[string]bool{}
 	next := s.opts.Port
-	for _, api := range a.apis {
+	for _, api := range apis {
 		if api.Type != "" && api.Type != "http" {
 			continue
 		}
 		wanted[api.ID] = true
-		config := &apiConfig{Api: api}
-		for _, r := range api.Routes {
-			config.routes = append(config.routes, newRoute(r))
-		}
 		front := s.fronts[api.ID]
 		if front == nil {
 			if front, err = s.openFront(api.ID, next); err != nil {
@@ -61,7 +57,6 @@ func (s *Server) serveApis(a *app) (changed bool, err error) {
 		if next != 0 {
 			next = max(next, front.port) + 1
 		}
-		front.api.Store(config)
 	}
 	for id, front := range s.fronts {
 		if !wanted[id] {
@@ -71,6 +66,21 @@ func (s *Server) serveApis(a *app) (changed bool, err error) {
 		}
 	}
 	return changed, nil
+}
+
+// route has the fronts serve the routes of their Apis.
+func (s *Server) route(apis []cfn.Api) {
+	for _, api := range apis {
+		front := s.fronts[api.ID]
+		if front == nil {
+			continue
+		}
+		config := &apiConfig{Api: api}
+		for _, r := range api.Routes {
+			config.routes = append(config.routes, newRoute(r))
+		}
+		front.api.Store(config)
+	}
 }
 
 // openFront listens on the first free port from the one wanted on; 0 is any free one.
@@ -89,7 +99,7 @@ func (s *Server) openFront(id string, want int) (*apiFront, error) {
 	if want != 0 && f.port != want {
 		s.events.send(Notice{Text: fmt.Sprintf("port %d is taken; %s is on port %d", want, id, f.port)})
 	}
-	f.url = fmt.Sprintf("http://localhost:%d", f.port)
+	f.url = fmt.Sprintf("http://127.0.0.1:%d", f.port)
 	f.http = &http.Server{Handler: f, ErrorLog: log.New(io.Discard, "", 0)}
 	go f.http.Serve(l)
 	return f, nil
@@ -110,6 +120,10 @@ func (f *apiFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	config := f.api.Load()
+	if config == nil {
+		message(w, http.StatusServiceUnavailable, "Service Unavailable")
+		return
+	}
 	id := newID()
 	w.Header().Set("Apigw-Requestid", id)
 	if config.Cors != nil && applyCors(config.Cors, w.Header(), r) {

@@ -177,16 +177,21 @@ func (s *Server) listen() error {
 	return nil
 }
 
-// Update serves what the assembly describes from now on. Invocations under way finish as they began.
+// Update serves what the assembly describes from now on. Invocations under way finish as they began. Its events have
+// been handed over when it returns, so it must not be called from Options.Events.
 func (s *Server) Update(ctx context.Context, asm *cfn.Assembly) error {
 	return s.do(ctx, func() error { return s.update(asm) })
 }
 
 func (s *Server) update(asm *cfn.Assembly) error {
-	next, notices, err := newApp(asm, s.opts.Region)
+	if asm.Manifest == nil {
+		return fmt.Errorf("%s: sst.json is missing", asm.Dir)
+	}
+	changed, err := s.openFronts(asm.Manifest.Apis) // first: functions are told their addresses
 	if err != nil {
 		return err
 	}
+	next, notices := newApp(asm, s.opts.Region, s.addressOf)
 	for _, text := range notices {
 		s.events.send(Notice{Text: text})
 	}
@@ -198,10 +203,7 @@ func (s *Server) update(asm *cfn.Assembly) error {
 			break
 		}
 	}
-	changed, err := s.serveApis(next)
-	if err != nil {
-		return err
-	}
+	s.route(next.apis)
 	s.reschedule(next)
 	s.pool.reap(time.Now().Add(-idleTime), s.stale)
 	if err := s.writeStart(next); err != nil {
@@ -210,7 +212,18 @@ func (s *Server) update(asm *cfn.Assembly) error {
 	if changed {
 		s.events.send(Listening{Apis: s.addresses(next), Lambda: s.lambda})
 	}
+	s.events.flush()
 	return nil
+}
+
+// addressOf is the URL of an Api by its resource.
+func (s *Server) addressOf(apis []cfn.Api, stack, logicalID string) (string, bool) {
+	for _, api := range apis {
+		if front := s.fronts[api.ID]; front != nil && api.Stack == stack && api.LogicalID == logicalID {
+			return front.url, true
+		}
+	}
+	return "", false
 }
 
 func (s *Server) stale(fn *function) bool {
