@@ -1,0 +1,47 @@
+# The names a developer types. `make help` lists them.
+
+# Race detection needs a C compiler; without one the same tests run without it, and that is said.
+RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
+NPM_TOOLS := testdata/npm/node_modules/.installed
+
+.PHONY: help
+help: ## List what there is.
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/sst.
+	go build -trimpath -buildvcs=false -o bin/sst .
+
+.PHONY: test
+test: $(NPM_TOOLS) ## Run all tests. Installs the npm tools they compare with when npm is there.
+	@test -n "$(RACE)" || echo "no C compiler: the concurrency tests run without the race detector"
+	go test ./...
+	$(if $(RACE),go test $(RACE) ./proxy/... ./runtime/...)
+
+# The stock CLI reads our assemblies in the tests; a machine without npm skips those, and says so.
+$(NPM_TOOLS): testdata/npm/package.json
+	@if command -v npm >/dev/null 2>&1; then \
+		npm install --prefix testdata/npm --no-package-lock --no-audit --no-fund --loglevel=error && touch $@; \
+	else \
+		echo "npm is not installed: tests against the stock cdk CLI are skipped"; \
+	fi
+
+.PHONY: lint
+lint: ## Check formatting, vet, and that the module files are tidy.
+	@files=$$(git ls-files -co --exclude-standard '*.go' | xargs gofmt -l); \
+	if [ -n "$$files" ]; then echo "not gofmt-clean:"; echo "$$files"; exit 1; fi
+	go vet ./...
+	go mod tidy -diff
+
+.PHONY: update
+update: ## Rewrite the golden files; read the diff before you commit it.
+	go test ./cmd -run TestScripts -update
+	go test ./builtins/... ./cfn/... ./proxy/... ./starlark/... -run Golden -update
+
+.PHONY: generate
+generate: ## Rebuild the generated files (the CDK index).
+	go generate ./...
+
+.PHONY: bench
+bench: ## Measure against the targets: each figure is printed beside its goal.
+	go test ./cmd -run '^$$' -bench . -benchtime 1x -timeout 20m

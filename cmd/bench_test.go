@@ -1,0 +1,123 @@
+package cmd
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The benchmarks of this file time the real binary, whole process, on the generated app notes-N. Each prints the median
+// of its runs beside the target of the project: `make bench`.
+
+// report prints the figure and its target in the form of Go's benchmarks.
+func report(b *testing.B, runs []time.Duration, target time.Duration) {
+	slices.Sort(runs)
+	ms := func(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+	b.ReportMetric(0, "ns/op")
+	b.ReportMetric(ms(runs[len(runs)/2]), "ms")
+	b.ReportMetric(ms(target), "target-ms")
+}
+
+// binary builds sst as a release does, once.
+func binary(b *testing.B) string {
+	b.Helper()
+	path := filepath.Join(os.TempDir(), fmt.Sprintf("sst-bench-%d", os.Getpid()))
+	if _, err := os.Stat(path); err == nil {
+		return path
+	}
+	build := exec.Command("go", "build", "-trimpath", "-buildvcs=false", "-o", path, "..")
+	if out, err := build.CombinedOutput(); err != nil {
+		b.Fatalf("go build: %v\n%s", err, out)
+	}
+	return path
+}
+
+func runBuild(b *testing.B, sst, dir string) time.Duration {
+	b.Helper()
+	command := exec.Command(sst, "build", "--stage", "bench")
+	command.Dir = dir
+	started := time.Now()
+	out, err := command.CombinedOutput()
+	took := time.Since(started)
+	if err != nil {
+		b.Fatalf("sst build: %v\n%s", err, out)
+	}
+	return took
+}
+
+func benchmarkBuild(b *testing.B, n int, target time.Duration, before func(dir string, i int)) {
+	sst := binary(b)
+	dir := b.TempDir()
+	writeNotes(b, dir, n)
+	runBuild(b, sst, dir) // unpacks the CDK where that was not done
+	var runs []time.Duration
+	for range b.N {
+		for i := range 7 {
+			before(dir, i)
+			runs = append(runs, runBuild(b, sst, dir))
+		}
+	}
+	report(b, runs, target)
+}
+
+func remove(b *testing.B, path string) {
+	if err := os.RemoveAll(path); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func edit(b *testing.B, path, old, new string) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	text := strings.Replace(string(data), old, new, 1)
+	if text == string(data) {
+		b.Fatalf("%s does not contain %q", path, old)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		b.Fatal(err)
+	}
+}
+
+func BenchmarkBuildCold10(b *testing.B) {
+	benchmarkBuild(b, 10, 600*time.Millisecond, func(dir string, _ int) { remove(b, filepath.Join(dir, ".sst")) })
+}
+
+func BenchmarkBuildCold100(b *testing.B) {
+	benchmarkBuild(b, 100, 2200*time.Millisecond, func(dir string, _ int) { remove(b, filepath.Join(dir, ".sst")) })
+}
+
+func BenchmarkBuildUnchanged10(b *testing.B) {
+	benchmarkBuild(b, 10, 60*time.Millisecond, func(string, int) {})
+}
+
+func BenchmarkBuildUnchanged100(b *testing.B) {
+	benchmarkBuild(b, 100, 60*time.Millisecond, func(string, int) {})
+}
+
+func BenchmarkBuildHandlerChanged100(b *testing.B) {
+	benchmarkBuild(b, 100, 200*time.Millisecond, func(dir string, i int) {
+		edit(b, filepath.Join(dir, "src/route7.ts"), "statusCode: 200", fmt.Sprintf("extra: %d, statusCode: 200", i))
+	})
+}
+
+func BenchmarkBuildStacksChanged100(b *testing.B) {
+	benchmarkBuild(b, 100, 700*time.Millisecond, func(dir string, i int) {
+		path := filepath.Join(dir, "stacks.star")
+		data, err := os.ReadFile(path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		data = regexp.MustCompile(`rate\(.*?\)`).ReplaceAll(data, fmt.Appendf(nil, "rate(%d hours)", i+2))
+		if err := os.WriteFile(path, data, 0o644); err != nil {
+			b.Fatal(err)
+		}
+	})
+}

@@ -1,0 +1,132 @@
+package cmd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sst/builtins/jsii"
+	"sst/starlark/diag"
+)
+
+func buildCommand(t *tool) *cobra.Command {
+	return &cobra.Command{
+		Use:   "build [FILE]",
+		Short: "Write the CloudFormation templates and the zipped code of the app",
+		Long: `Write the app as a CDK cloud assembly: a template for each stack, the zipped code of its functions, and sst.json.
+
+It goes to .sst/out beside stacks.star, or to --out. Nothing is deployed; no AWS account is needed. The stock CDK CLI
+reads the same folder: npx aws-cdk@2 ls --app .sst/out`,
+		Example: "  sst build\n  sst build --stage prod --region eu-west-1",
+		Args:    atMostFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			started := time.Now()
+			p, err := t.open(c.Context(), args)
+			if err != nil {
+				return err
+			}
+			summary, err := t.build(c.Context(), p, started)
+			if err != nil {
+				return err
+			}
+			t.view.Built(summary)
+			return nil
+		},
+	}
+}
+
+// build makes the assembly in p.out unless it is there already, and says what it did.
+func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildSummary, error) {
+	memory := filepath.Join(p.state, "cache", "build.json")
+	key := t.buildKey(p)
+	reason := ""
+	last, err := readRecord(memory)
+	if err == nil {
+		ok, why := last.unchanged(key, t.envState)
+		if ok {
+			t.repeatWarnings(last)
+			summary := last.Summary
+			summary.Unchanged = true
+			summary.Seconds = time.Since(started).Seconds()
+			return summary, nil
+		}
+		reason = why
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		reason = "the record of the last build cannot be read"
+	}
+
+	b, err := t.buildAssembly(ctx, p)
+	if err != nil {
+		return buildSummary{}, err
+	}
+	if len(b.warnings) > 0 {
+		t.view.Diagnostics(b.warnings)
+	}
+	summary := summarize(p, b)
+	summary.Reason = reason
+	if err := t.remember(memory, key, started, p, b, summary); err != nil {
+		t.view.Notice(fmt.Sprintf("The next build will not know about this one: %v", err))
+	}
+	summary.Seconds = time.Since(started).Seconds()
+	return summary, nil
+}
+
+func summarize(p *project, b *built) buildSummary {
+	m := b.asm.Manifest
+	summary := buildSummary{App: m.App, Stage: m.Stage, Region: m.Region, Out: p.out, Functions: len(m.Functions), Stacks: []stackSummary{}}
+	for _, stack := range b.asm.Stacks {
+		s := stackSummary{Name: stack.Name, Template: filepath.Join(p.out, stack.TemplateFile)}
+		if template, err := stack.Template(); err == nil {
+			s.Resources = len(template.Resources)
+		}
+		summary.Stacks = append(summary.Stacks, s)
+	}
+	return summary
+}
+
+func (t *tool) remember(path, key string, started time.Time, p *project, b *built, summary buildSummary) error {
+	written, err := outputs(p.out)
+	if err != nil {
+		return err
+	}
+	r, err := newRecord(key, started, b.inputs, written, b.env, summary)
+	if err != nil {
+		return err
+	}
+	if len(b.warnings) > 0 {
+		if r.Warnings, err = json.Marshal(b.warnings); err != nil {
+			return err
+		}
+	}
+	return r.write(path)
+}
+
+// repeatWarnings shows what the recorded build warned about: an unchanged mistake is still one.
+func (t *tool) repeatWarnings(r *record) {
+	var warnings diag.List
+	if len(r.Warnings) > 0 && json.Unmarshal(r.Warnings, &warnings) == nil {
+		t.view.Diagnostics(warnings)
+	}
+}
+
+// buildKey covers what decides a build besides its inputs: the tool itself, the CDK, and what was asked for.
+func (t *tool) buildKey(p *project) string {
+	self := Version
+	if path, err := os.Executable(); err == nil {
+		if info, err := os.Stat(path); err == nil {
+			self = fmt.Sprintf("%s %d %d", Version, info.Size(), info.ModTime().UnixNano())
+		}
+	}
+	parts, _ := json.Marshal([]any{self, jsii.CDKVersion, p.file, p.out, p.stage, p.savedStage, p.region, p.defaultRegion})
+	sum := sha256.Sum256(parts)
+	return hex.EncodeToString(sum[:])
+}

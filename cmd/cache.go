@@ -1,0 +1,253 @@
+package cmd
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+// This file answers one question: would `build` give the bytes that already lie in the output folder? The record of
+// the last build names everything it read (files, folders, environment values) and everything it wrote. Files are
+// compared by size, modification time and inode, as git does; only one whose figures changed, or which was written so
+// close to the recording that a later write could have left them equal, is read again.
+
+// racyWindow is how close to the recording a modification time may be before the figures alone are not trusted: file
+// systems keep it with a granularity of up to two seconds.
+const racyWindow = 2 * time.Second
+
+// record is what a build remembers, as JSON in .sst/cache/build.json.
+type record struct {
+	Key      string            `json:"key"` // tool, CDK, stage, region, file, output folder
+	Made     time.Time         `json:"made"`
+	Inputs   []fileState       `json:"inputs"`
+	Outputs  []fileState       `json:"outputs"`
+	Env      map[string]string `json:"env"` // name → keyed hash of its value
+	Salt     string            `json:"salt"`
+	Summary  buildSummary      `json:"summary"`
+	Warnings json.RawMessage   `json:"warnings,omitempty"`
+}
+
+// fileState is the identity of a file or folder: figures that change when it does.
+type fileState struct {
+	Path  string    `json:"path"`
+	Dir   bool      `json:"dir,omitempty"`  // its list of names matters, not their content
+	Gone  bool      `json:"gone,omitempty"` // it was looked for and not found
+	Size  int64     `json:"size,omitempty"`
+	Time  time.Time `json:"time,omitzero"`
+	Inode uint64    `json:"inode,omitempty"`
+	Hash  string    `json:"hash,omitempty"`
+}
+
+func stateOf(path string) (fileState, error) {
+	state := fileState{Path: path}
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDirectory) {
+		state.Gone = true
+		return state, nil
+	}
+	if err != nil {
+		return state, err
+	}
+	state.Time, state.Inode = info.ModTime(), inodeOf(info)
+	if info.IsDir() {
+		state.Dir = true
+		state.Hash, err = hashNames(path)
+		return state, err
+	}
+	state.Size = info.Size()
+	state.Hash, err = hashFile(path)
+	return state, err
+}
+
+// same says whether the file or folder is still what it was when the record was made.
+func (s fileState) same(made time.Time) bool {
+	info, err := os.Stat(s.Path)
+	if err != nil {
+		return s.Gone && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, errNotDirectory))
+	}
+	if s.Gone || info.IsDir() != s.Dir {
+		return false
+	}
+	equal := info.ModTime().Equal(s.Time) && inodeOf(info) == s.Inode && (s.Dir || info.Size() == s.Size)
+	if equal && made.Sub(s.Time) > racyWindow {
+		return true
+	}
+	if s.Dir {
+		hash, err := hashNames(s.Path)
+		return err == nil && hash == s.Hash
+	}
+	if info.Size() != s.Size {
+		return false
+	}
+	hash, err := hashFile(s.Path)
+	return err == nil && hash == s.Hash
+}
+
+func hashFile(path string) (string, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:]), nil
+}
+
+// hashNames covers the names in a folder: a new file can change what an import means. The tool's own folder, and what
+// editors leave beside the files they write, cannot.
+func hashNames(dir string) (string, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.New()
+	for _, entry := range entries {
+		name := entry.Name()
+		if name == ".sst" || strings.HasSuffix(name, "~") || strings.HasSuffix(name, ".swp") || strings.HasSuffix(name, ".tmp") {
+			continue
+		}
+		hash.Write([]byte(name + "\x00" + entry.Type().String() + "\x00"))
+	}
+	return hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+// newRecord looks at everything that a build, begun at started, read and wrote.
+func newRecord(key string, started time.Time, inputs, outputs []string, env map[string]string, summary buildSummary) (*record, error) {
+	r := &record{Key: key, Made: started, Env: map[string]string{}, Summary: summary}
+	var err error
+	if r.Inputs, err = states(withSurroundings(inputs)); err != nil {
+		return nil, err
+	}
+	for i := range r.Inputs {
+		if input := &r.Inputs[i]; !input.Dir && input.Time.After(started) {
+			input.Hash = "saved while the build ran" // which content was built is not known: never equal
+		}
+	}
+	if r.Outputs, err = states(outputs); err != nil {
+		return nil, err
+	}
+	r.Salt = hex.EncodeToString(randomBytes(16))
+	for name, value := range env {
+		r.Env[name] = keyedHash(r.Salt, value)
+	}
+	return r, nil
+}
+
+func states(paths []string) ([]fileState, error) {
+	all := make([]fileState, 0, len(paths))
+	for _, path := range paths {
+		state, err := stateOf(path)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, state)
+	}
+	return all, nil
+}
+
+// withSurroundings adds what decides how the inputs are read without being one of them: the folders they lie in (a
+// new file may now be what an import finds) and the package.json and tsconfig.json beside and above them.
+func withSurroundings(files []string) []string {
+	set := map[string]bool{}
+	for _, file := range files {
+		set[file] = true
+		dir := filepath.Dir(file)
+		if set[dir] {
+			continue
+		}
+		for {
+			set[dir] = true
+			set[filepath.Join(dir, "package.json")] = true
+			set[filepath.Join(dir, "tsconfig.json")] = true
+			up := filepath.Dir(dir)
+			// Folders above a project (one with a stacks.star) or a package's root cannot change what is imported.
+			if up == dir || set[up] || exists(filepath.Join(dir, stacksFile)) {
+				break
+			}
+			dir = up
+		}
+	}
+	all := make([]string, 0, len(set))
+	for path := range set {
+		all = append(all, path)
+	}
+	slices.Sort(all)
+	return all
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+func keyedHash(salt, value string) string {
+	sum := sha256.Sum256([]byte(salt + "\x00" + value))
+	return hex.EncodeToString(sum[:])
+}
+
+// unchanged says whether the record still describes the world, and if not, the first thing that differs.
+func (r *record) unchanged(key string, env func(name string) string) (ok bool, why string) {
+	if r.Key != key {
+		return false, "the stage, the region or the tool is another"
+	}
+	for name, hash := range r.Env {
+		if keyedHash(r.Salt, env(name)) != hash {
+			return false, "the environment variable " + name + " changed"
+		}
+	}
+	for _, input := range r.Inputs {
+		if !input.same(r.Made) {
+			return false, input.Path + " changed"
+		}
+	}
+	for _, output := range r.Outputs {
+		if !output.same(r.Made) {
+			return false, output.Path + " is not as it was written"
+		}
+	}
+	return true, ""
+}
+
+func readRecord(path string) (*record, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	r := new(record)
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, err
+	}
+	return r, nil
+}
+
+// write replaces the record in one step, so that a reader or a crash never sees half of it.
+func (r *record) write(path string) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return writeFileAtomic(path, data, 0o600)
+}
+
+func writeFileAtomic(path string, data []byte, mode fs.FileMode) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	draft, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(draft.Name()) // gone already when the rename was reached
+	_, err = draft.Write(data)
+	err = errors.Join(err, draft.Chmod(mode), draft.Close())
+	if err != nil {
+		return err
+	}
+	return os.Rename(draft.Name(), path)
+}

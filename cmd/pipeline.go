@@ -1,0 +1,338 @@
+package cmd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"sst/builtins"
+	"sst/builtins/jsii"
+	"sst/cfn"
+	"sst/runtime/bundle"
+	"sst/starlark/diag"
+)
+
+// This file is the way from stacks.star to an assembly: evaluate and synthesize, bundle meanwhile, put the code in.
+
+// openEngine gives the evaluator. Looking for Node and unpacking the CDK go on in the background, and what is wrong with
+// them is told only when the files themselves are right.
+func (t *tool) openEngine(context.Context) (*builtins.Engine, error) {
+	return builtins.Open(builtins.Options{Node: t.findNode, CDKDir: t.unpackCDK, Logger: t.log})
+}
+
+func (t *tool) unpackCDK(ctx context.Context) (string, error) {
+	dir, err := jsii.Unpack(ctx, t.CacheDir, t.view.Notice)
+	if err != nil {
+		return "", problemf("The folder must be writable and have 100 MB free.", "the CDK cannot be unpacked into %s: %v", t.CacheDir, err)
+	}
+	return dir, nil
+}
+
+// findNode looks for Node.js on the PATH, once.
+func (t *tool) findNode() (jsii.Node, error) {
+	t.node.once.Do(func() {
+		t.node.found, t.node.err = jsii.FindNode(t.Getenv, "")
+		if t.node.err != nil {
+			t.node.err = &Problem{Summary: t.node.err.Error()}
+		}
+	})
+	return t.node.found, t.node.err
+}
+
+// engine gives the world's shared engine, or one of this run's own; done must be called when it is no longer needed.
+func (t *tool) engine(ctx context.Context) (engine *builtins.Engine, done func(), err error) {
+	if t.World.Engine != nil {
+		engine, err = t.World.Engine(ctx)
+		return engine, func() {}, err
+	}
+	engine, err = t.openEngine(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	return engine, func() { engine.Close() }, nil
+}
+
+// synthesize evaluates the project into dir. Functions are handed to found as they are declared.
+func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *project, dir string, local bool, hashes map[string]string, found func(cfn.Function)) (*builtins.Synthesis, error) {
+	limits, err := t.limits()
+	if err != nil {
+		return nil, err
+	}
+	return engine.Synth(ctx, builtins.Input{
+		File:          p.file,
+		Stage:         p.stage,
+		Region:        p.region,
+		DefaultRegion: p.defaultRegion,
+		Personal:      p.savedStage,
+		OutDir:        dir,
+		Env:           t.LookupEnv,
+		Hashes:        hashes,
+		OnFunction:    found,
+		Local:         local,
+		MaxSteps:      limits.steps,
+		Timeout:       limits.time,
+		Print: func(at diag.Position, text string) {
+			t.view.Printed(at, text)
+		},
+	})
+}
+
+// limits of an evaluation, zero where the default holds.
+type limits struct {
+	steps uint64
+	time  time.Duration
+}
+
+// limits reads SST_EVALUATION_STEPS (a number) and SST_EVALUATION_TIMEOUT (a duration such as 90s), for the rare app that
+// needs more than the defaults.
+func (t *tool) limits() (l limits, err error) {
+	if text := t.Getenv("SST_EVALUATION_STEPS"); text != "" {
+		if l.steps, err = strconv.ParseUint(text, 10, 64); err != nil || l.steps == 0 {
+			return l, problemf("", "SST_EVALUATION_STEPS is a number of steps above 0, got %q", text)
+		}
+	}
+	if text := t.Getenv("SST_EVALUATION_TIMEOUT"); text != "" {
+		if l.time, err = time.ParseDuration(text); err != nil || l.time <= 0 {
+			return l, problemf("", "SST_EVALUATION_TIMEOUT is a duration such as 90s or 2m, got %q", text)
+		}
+	}
+	return l, nil
+}
+
+// bundling collects the bundles of functions while they are declared, in batches that esbuild likes.
+type bundling struct {
+	builder *bundle.Builder
+	specs   chan bundle.Spec
+	done    chan struct{}
+	results map[string]*bundle.Result // by Spec.Key
+}
+
+// batchSize of calls to esbuild: larger ones take more memory, smaller ones parse shared modules more often.
+const batchSize = 24
+
+func startBundling(ctx context.Context, builder *bundle.Builder) *bundling {
+	b := &bundling{builder: builder, specs: make(chan bundle.Spec, 1024), done: make(chan struct{}), results: map[string]*bundle.Result{}}
+	go b.run(ctx)
+	return b
+}
+
+func (b *bundling) run(ctx context.Context) {
+	defer close(b.done)
+	var batch []bundle.Spec
+	flush := func() {
+		for _, result := range b.builder.Build(ctx, batch) {
+			b.results[result.Spec.Key()] = result
+		}
+		batch = batch[:0]
+	}
+	for spec := range b.specs {
+		if _, known := b.results[spec.Key()]; known {
+			continue
+		}
+		b.results[spec.Key()] = nil
+		if batch = append(batch, spec); len(batch) == batchSize {
+			flush()
+		}
+	}
+	if len(batch) > 0 {
+		flush()
+	}
+}
+
+func (b *bundling) add(f cfn.Function) { b.specs <- f.Bundle }
+
+// wait says that no function will be added and gives all results by Spec.Key.
+func (b *bundling) wait() map[string]*bundle.Result {
+	close(b.specs)
+	<-b.done
+	return b.results
+}
+
+// built is what a build made and what it was made of.
+type built struct {
+	asm      *cfn.Assembly
+	warnings diag.List
+	inputs   []string          // files, absolute
+	env      map[string]string // declared environment inputs, name → value or unsetValue
+}
+
+// buildAssembly makes the finished assembly of the project in p.out, replacing what was there in one step.
+func (t *tool) buildAssembly(ctx context.Context, p *project) (*built, error) {
+	engine, done, err := t.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	builder := bundle.Open(bundle.Config{Root: p.root, Mode: bundle.Deploy, Cache: filepath.Join(p.state, "cache", "bundles")})
+	defer builder.Close()
+
+	work, err := p.workFolder()
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(work)
+	draft := filepath.Join(work, "out")
+
+	bundles := startBundling(ctx, builder)
+	synthesis, err := t.synthesize(ctx, engine, p, draft, false, nil, bundles.add)
+	results := bundles.wait()
+	if err != nil {
+		return nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if problems := bundleProblems(p, synthesis.Manifest, results); problems.HasErrors() {
+		return nil, append(problems, synthesis.Warnings...)
+	} else {
+		synthesis.Warnings = append(synthesis.Warnings, problems...)
+	}
+
+	codes := map[string]cfn.Code{}
+	hashes := map[string]string{}
+	for key, result := range results {
+		codes[key] = cfn.Code{Zip: result.Zip, Hash: result.Hash}
+		hashes[key] = result.Hash
+	}
+	asm, err := cfn.Open(draft)
+	if err != nil {
+		return nil, err
+	}
+	// A logical id that contains the code's hash (current_version): the CDK has to see the hash.
+	needed, err := cfn.NeedsRealHash(asm)
+	if err != nil {
+		return nil, err
+	}
+	if needed {
+		if synthesis, err = t.synthesize(ctx, engine, p, draft, false, hashes, nil); err != nil {
+			return nil, err
+		}
+	}
+	if err := cfn.Finish(draft, synthesis.Manifest, codes); err != nil {
+		return nil, err
+	}
+	if err := replaceFolder(draft, p.out); err != nil {
+		return nil, problemf("--out chooses another folder.", "the assembly cannot be written: %v", err)
+	}
+	if asm, err = cfn.Open(p.out); err != nil {
+		return nil, err
+	}
+	return t.account(p, asm, synthesis, results), nil
+}
+
+// account lists what the build was made of.
+func (t *tool) account(p *project, asm *cfn.Assembly, synthesis *builtins.Synthesis, results map[string]*bundle.Result) *built {
+	b := &built{asm: asm, warnings: synthesis.Warnings, env: map[string]string{}}
+	for _, input := range synthesis.Inputs {
+		switch input.Kind {
+		case "env":
+			b.env[input.Name] = t.envState(input.Name)
+		default: // what was looked for and not found matters too
+			b.inputs = append(b.inputs, input.Name)
+		}
+	}
+	for _, result := range results {
+		b.inputs = append(b.inputs, result.Inputs...)
+	}
+	slices.Sort(b.inputs)
+	b.inputs = slices.Compact(b.inputs)
+	return b
+}
+
+// envState tells an empty variable from an unset one.
+func (t *tool) envState(name string) string {
+	if value, ok := t.LookupEnv(name); ok {
+		return "=" + value
+	}
+	return ""
+}
+
+// bundleProblems puts what esbuild and the Go compiler said at the place where the user can do something about it: the
+// line of the source, and, for a handler that does not exist, the line of stacks.star that names it.
+func bundleProblems(p *project, manifest *cfn.Manifest, results map[string]*bundle.Result) diag.List {
+	var list diag.List
+	said := map[string]bool{}
+	for _, function := range manifest.Functions {
+		key := function.Bundle.Key()
+		result := results[key]
+		if result == nil || said[key] {
+			continue
+		}
+		said[key] = true
+		for _, message := range result.Messages {
+			d := messageDiagnostic(message)
+			d.Detail += fmt.Sprintf("\nFound while bundling %s for %s.", function.Handler, function.ID)
+			if !d.Span.Start.IsValid() {
+				at := function.Position
+				d.Span = diag.Point(diag.Position{File: filepath.Join(p.root, filepath.FromSlash(at.File)), Line: at.Line, Col: at.Column})
+			}
+			list = append(list, d)
+		}
+	}
+	return list
+}
+
+// messageDiagnostic shows what esbuild or another compiler said like our own diagnostics.
+func messageDiagnostic(m bundle.Message) *diag.Diagnostic {
+	d := &diag.Diagnostic{Severity: diag.Error, Code: "bundle", Summary: "Cannot bundle", Detail: m.Text}
+	if m.Severity == bundle.Warning {
+		d.Severity, d.Summary = diag.Warning, "Bundled with a warning"
+	}
+	if m.File != "" {
+		d.Span.Start = diag.Position{File: m.File, Line: m.Line, Col: m.Col}
+		d.Span.End = diag.Position{File: m.File, Line: m.Line, Col: m.Col + m.Length}
+	}
+	for _, note := range m.Notes {
+		d.Detail += "\n" + note.Text
+	}
+	return d
+}
+
+// workFolder makes a folder for drafts on the same file system as the output.
+func (p *project) workFolder() (string, error) {
+	dir := filepath.Join(p.state, "tmp")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return "", err
+	}
+	return os.MkdirTemp(dir, "build-")
+}
+
+// replaceFolder puts draft in the place of target. A crash in between leaves the old one aside, never a mixture.
+func replaceFolder(draft, target string) error {
+	if err := os.MkdirAll(filepath.Dir(target), 0o755); err != nil {
+		return err
+	}
+	aside := draft + ".old"
+	if err := os.Rename(target, aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		// Another file system, or something that is not ours to move.
+		if err := os.RemoveAll(target); err != nil {
+			return err
+		}
+	}
+	return os.Rename(draft, target)
+}
+
+func randomBytes(n int) []byte {
+	b := make([]byte, n)
+	rand.Read(b)
+	return b
+}
+
+// outputs lists the files of an assembly.
+func outputs(dir string) ([]string, error) {
+	var all []string
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err == nil && !d.IsDir() && !strings.HasPrefix(d.Name(), ".") {
+			all = append(all, path)
+		}
+		return err
+	})
+	return all, err
+}

@@ -1,0 +1,254 @@
+// Package cmd holds the verbs of sst: one file a verb, and what they share: the world they may touch (World), the
+// project they work on (project), the way from stacks.star to an assembly (pipeline), and the View that tells people
+// and programs what happened.
+//
+// Only this package reads arguments, environment and the standard streams; the packages below take values.
+// Start reading at Run.
+package cmd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"sst/builtins"
+	"sst/builtins/jsii"
+	"sst/starlark/diag"
+)
+
+// Exit codes of every verb.
+const (
+	ExitDone    = 0 // it did what was asked
+	ExitProblem = 1 // the user's problem; diagnostics were printed
+	ExitUsage   = 2 // the command line is wrong
+	ExitFault   = 3 // a fault of sst; what to report was printed
+)
+
+// World is what a verb may touch of the outside. Tests give each script its own.
+type World struct {
+	Args    []string // without the program's name
+	Dir     string   // working directory, absolute
+	Environ []string // as os.Environ; workers get a few of these
+	// LookupEnv gives a variable of that environment, as os.LookupEnv.
+	LookupEnv func(name string) (string, bool)
+
+	Stdin    io.Reader
+	Stdout   io.Writer // for programs
+	Stderr   io.Writer // for people
+	CacheDir string    // per-user cache, shared by projects: the unpacked CDK
+
+	// Engine, when set, is used instead of opening one, and is left open: scripts share a warm host.
+	Engine func(ctx context.Context) (*builtins.Engine, error)
+}
+
+// Getenv gives the value of an environment variable, "" when it is not set.
+func (w *World) Getenv(name string) string {
+	value, _ := w.LookupEnv(name)
+	return value
+}
+
+// flags are the global ones, the same for every verb.
+type flags struct {
+	stage   string
+	region  string
+	profile string
+	out     string
+	json    bool
+	verbose bool
+	noColor bool
+}
+
+// tool is one run of the program: its world, its flags and its view.
+type tool struct {
+	*World
+	flags
+	view View
+	log  *slog.Logger
+
+	node struct {
+		once  sync.Once
+		found jsii.Node
+		err   error
+	}
+}
+
+// commands is the table of verbs, in the order of the help text.
+var commands = []func(*tool) *cobra.Command{
+	startCommand,
+	buildCommand,
+	versionCommand,
+}
+
+// Main runs the verb of this process's command line and gives its exit code.
+func Main() int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	world := &World{
+		Args:      os.Args[1:],
+		Environ:   os.Environ(),
+		LookupEnv: os.LookupEnv,
+		Stdin:     os.Stdin,
+		Stdout:    os.Stdout,
+		Stderr:    os.Stderr,
+	}
+	var err error
+	if world.Dir, err = os.Getwd(); err != nil {
+		fmt.Fprintf(os.Stderr, "error: the working directory cannot be read: %v\n", err)
+		return ExitProblem
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil { // no HOME: a private folder of this run's user still works
+		cache = filepath.Join(os.TempDir(), fmt.Sprintf("sst-cache-%d", os.Getuid()))
+	}
+	world.CacheDir = filepath.Join(cache, "sst")
+	return Run(ctx, world)
+}
+
+// Run runs one command line in a world and gives its exit code. Everything a user sees goes through the world's
+// streams. The end of ctx is the user's Ctrl-C.
+func Run(ctx context.Context, world *World) (code int) {
+	t := &tool{World: world, log: slog.New(slog.DiscardHandler)}
+	t.view = newHumanView(world.Stdout, world.Stderr, viewOptions{Base: world.Dir})
+	defer func() {
+		if fault := recover(); fault != nil {
+			t.view.Fault(fmt.Errorf("panic: %v", fault), debug.Stack())
+			code = ExitFault
+		}
+	}()
+	root := t.root()
+	root.SetArgs(world.Args)
+	return t.exit(ctx, root.ExecuteContext(ctx))
+}
+
+func (t *tool) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "sst",
+		Short: "Write your AWS app in Starlark, run its functions live on your machine.",
+		Long: `Write your AWS app in Starlark (stacks.star), run its functions live on your machine, deploy it stage by stage.
+
+FILE is optional in every command: without it, the nearest stacks.star is used, looking upwards from here.`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return c.Help()
+			}
+			names := []string{}
+			for _, known := range c.Commands() {
+				names = append(names, known.Name())
+			}
+			return usagef("there is no command %q%s; see sst --help", args[0], didYouMean(args[0], names))
+		},
+		PersistentPreRunE: func(c *cobra.Command, args []string) error {
+			t.view = t.newView()
+			return nil
+		},
+	}
+	root.SetIn(t.Stdin)
+	root.SetOut(t.Stdout)
+	root.SetErr(t.Stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%s; see %s --help", strings.TrimSuffix(err.Error(), "\n"), c.CommandPath())
+	})
+	root.CompletionOptions.DisableDefaultCmd = true
+	f := root.PersistentFlags()
+	f.StringVar(&t.stage, "stage", "", "stage to work on (default: the one saved in .sst/stage on this machine)")
+	f.StringVar(&t.region, "region", "", "AWS region (default: that of the App, else that of your AWS settings)")
+	f.StringVar(&t.profile, "profile", "", "AWS profile to use (default: AWS_PROFILE)")
+	f.StringVar(&t.out, "out", "", "folder for the assembly (default: .sst/out beside stacks.star)")
+	f.BoolVar(&t.json, "json", false, "print one JSON event a line on stdout")
+	f.BoolVarP(&t.verbose, "verbose", "v", false, "show the frames below yours and what is going on")
+	f.BoolVar(&t.noColor, "no-color", false, "no colours, as when NO_COLOR is set or stderr is not a terminal")
+	for _, command := range commands {
+		root.AddCommand(command(t))
+	}
+	return root
+}
+
+// newView chooses the view once the flags are known.
+func (t *tool) newView() View {
+	color := !t.noColor && t.Getenv("NO_COLOR") == "" && t.Getenv("TERM") != "dumb" && isTerminal(t.Stderr)
+	options := viewOptions{Base: t.Dir, Color: color, Verbose: t.verbose}
+	if t.json {
+		return newJSONView(t.Stdout, t.Stderr, options)
+	}
+	return newHumanView(t.Stdout, t.Stderr, options)
+}
+
+// exit tells the user what went wrong and says which exit code that is.
+func (t *tool) exit(ctx context.Context, err error) int {
+	var usage *usageError
+	var problem *Problem
+	var list diag.List
+	switch {
+	case err == nil:
+		return ExitDone
+	case ctx.Err() != nil: // whatever it says, the reason is Ctrl-C
+		t.view.Problem(&Problem{Summary: "interrupted"})
+		return ExitProblem
+	case errors.As(err, &list):
+		t.view.Diagnostics(list)
+		return ExitProblem
+	case errors.As(err, &problem):
+		t.view.Problem(problem)
+		return ExitProblem
+	case errors.As(err, &usage):
+		t.view.Problem(&Problem{Summary: usage.Error()})
+		return ExitUsage
+	}
+	t.view.Fault(err, nil)
+	return ExitFault
+}
+
+// Problem is something the user can do something about that has no place in a file.
+type Problem struct {
+	Summary string // what is wrong
+	Hint    string // what to do; "" when the summary says it
+}
+
+func (p *Problem) Error() string { return p.Summary }
+
+func problemf(hint, format string, args ...any) error {
+	return &Problem{Summary: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+type usageError struct{ text string }
+
+func (e *usageError) Error() string { return e.text }
+
+func usagef(format string, args ...any) error {
+	return &usageError{fmt.Sprintf(format, args...)}
+}
+
+func didYouMean(name string, known []string) string {
+	if near := diag.Nearest(name, known); near != "" {
+		return fmt.Sprintf(" (did you mean %q?)", near)
+	}
+	return ""
+}
+
+// atMostFile is the argument rule of the verbs that take FILE.
+func atMostFile(c *cobra.Command, args []string) error {
+	if len(args) > 1 {
+		return usagef("%s takes one FILE, got %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " "))
+	}
+	return nil
+}
+
+func isTerminal(stream any) bool {
+	file, ok := stream.(*os.File)
+	return ok && term.IsTerminal(int(file.Fd()))
+}

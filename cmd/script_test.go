@@ -1,0 +1,410 @@
+package cmd
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/lambda"
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sst/builtins"
+	"sst/builtins/jsii"
+	"sst/cfn"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden parts of the scripts")
+
+func TestMain(m *testing.M) {
+	if jsii.TapMain() {
+		return
+	}
+	// `exec sst` in a script is this test binary in a process of its own, for the scripts that need one.
+	testscript.Main(m, map[string]func(){"sst": func() { os.Exit(Main()) }})
+}
+
+// TestScripts runs testdata/*.txtar. A script is a promise to users; its first line says which.
+//
+// Beside testscript's own commands there are:
+//
+//	sst ARG...                   the tool, in this process, with the scripts' shared warm host
+//	template STACK               the normalised template of a stack in .sst/out, on stdout
+//	started                      wait until .sst/start.json is there
+//	http METHOD API PATH [BODY]  a request to a running start; status and body on stdout
+//	invoke NAME PAYLOAD          an invocation by the AWS SDK's Lambda client; the payload or error on stdout
+//	poll COMMAND... -- PATTERN   repeat one of the above until its output matches
+//	validate                     the CDK's own rules on every template of .sst/out
+//	example NAME                 a copy of examples/NAME in the current folder
+//	cp-tree FROM TO, cmp-tree A B  whole folders: copied, compared byte for byte
+//	listen VAR                   take a port until the script ends; its number goes to VAR
+//
+// and the conditions [node] and [npm].
+func TestScripts(t *testing.T) {
+	shared := &sharedEngine{t: t}
+	t.Cleanup(shared.close)
+	testscript.Run(t, testscript.Params{
+		Dir:                "../testdata",
+		UpdateScripts:      *update,
+		RequireUniqueNames: true,
+		Setup: func(env *testscript.Env) error {
+			cache, err := os.UserCacheDir()
+			if err != nil {
+				return err
+			}
+			home := filepath.Join(env.WorkDir, ".home")
+			env.Setenv("HOME", home)
+			env.Setenv("USER", "dev")
+			env.Setenv("XDG_CACHE_HOME", cache) // the CDK is unpacked once for all scripts
+			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
+			env.Setenv("NPM_TOOLS", npmTools())
+			env.Values[engineKey{}] = shared
+			return os.MkdirAll(home, 0o755)
+		},
+		Condition: condition,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"sst":      scriptSST,
+			"template": scriptTemplate,
+			"started":  scriptStarted,
+			"http":     scriptHTTP,
+			"invoke":   scriptInvoke,
+			"poll":     scriptPoll,
+			"validate": scriptValidate,
+			"example":  scriptExample,
+			"cp-tree":  scriptCopyTree,
+			"cmp-tree": scriptCompareTree,
+			"listen":   scriptListen,
+		},
+	})
+}
+
+var skips sync.Map // condition → said
+
+func condition(name string) (bool, error) {
+	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk")}[name]
+	if tool == "" {
+		return false, fmt.Errorf("unknown condition [%s]", name)
+	}
+	_, err := exec.LookPath(tool)
+	if err != nil {
+		if _, said := skips.LoadOrStore(name, true); !said {
+			fmt.Printf("scripts with [%s] are skipped: %v\n", name, err)
+		}
+	}
+	return err == nil, nil
+}
+
+func npmTools() string {
+	path, _ := filepath.Abs("../testdata/npm/node_modules/.bin")
+	return path
+}
+
+// sharedEngine is one warm engine for all scripts.
+type sharedEngine struct {
+	t      *testing.T
+	once   sync.Once
+	engine *builtins.Engine
+	err    error
+}
+
+type engineKey struct{}
+
+func (s *sharedEngine) get(ctx context.Context, w *World) (*builtins.Engine, error) {
+	s.once.Do(func() {
+		s.engine, s.err = (&tool{World: w, view: newHumanView(io.Discard, io.Discard, viewOptions{})}).openEngine(context.WithoutCancel(ctx))
+	})
+	return s.engine, s.err
+}
+
+func (s *sharedEngine) close() {
+	if s.engine != nil {
+		s.engine.Close()
+	}
+}
+
+func scriptWorld(ts *testscript.TestScript, args []string) *World {
+	world := &World{Args: args, Dir: ts.MkAbs("."), Stdin: strings.NewReader(""), Stdout: ts.Stdout(), Stderr: ts.Stderr()}
+	world.LookupEnv = func(name string) (string, bool) {
+		value := ts.Getenv(name)
+		return value, value != ""
+	}
+	world.CacheDir = filepath.Join(ts.Getenv("XDG_CACHE_HOME"), "sst")
+	shared := ts.Value(engineKey{}).(*sharedEngine)
+	world.Engine = func(ctx context.Context) (*builtins.Engine, error) { return shared.get(ctx, world) }
+	return world
+}
+
+// scriptSST runs a verb; `!` in front means the user's problem (1) and not another code, `?` any.
+func scriptSST(ts *testscript.TestScript, neg bool, args []string) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
+	defer cancel()
+	code := Run(ctx, scriptWorld(ts, args))
+	switch {
+	case neg && code == ExitDone:
+		ts.Fatalf("sst %s: succeeded, should have failed", strings.Join(args, " "))
+	case neg && code == ExitFault, !neg && code != ExitDone:
+		ts.Fatalf("sst %s: exit code %d", strings.Join(args, " "), code)
+	}
+}
+
+func scriptTemplate(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 1 || neg {
+		ts.Fatalf("usage: template STACK")
+	}
+	asm, err := cfn.Open(ts.MkAbs(".sst/out"))
+	ts.Check(err)
+	names := map[string]string{}
+	for _, f := range asm.Manifest.Functions {
+		names[f.Hash] = f.Handler
+	}
+	for _, stack := range asm.Stacks {
+		if stack.ID == args[0] {
+			data, err := os.ReadFile(filepath.Join(asm.Dir, stack.TemplateFile))
+			ts.Check(err)
+			ts.Stdout().Write(cfn.Normalize(data, names))
+			return
+		}
+	}
+	ts.Fatalf("no stack %s", args[0])
+}
+
+type startFile struct {
+	APIs      map[string]string `json:"apis"`
+	Lambda    string            `json:"lambda"`
+	Functions []any             `json:"functions"`
+}
+
+func readStart(ts *testscript.TestScript) (s startFile, err error) {
+	data, err := os.ReadFile(ts.MkAbs(".sst/start.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &s)
+	}
+	return s, err
+}
+
+func scriptStarted(ts *testscript.TestScript, neg bool, args []string) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		start, err := readStart(ts)
+		if err == nil && len(start.Functions) > 0 { // the folder is taken earlier, the app served now
+			return
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
+			ts.Fatalf("start did not get ready: %v", err)
+		}
+	}
+}
+
+func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
+	answer, err := request(ts, args)
+	if err != nil {
+		answer = err.Error()
+	}
+	fmt.Fprintln(ts.Stdout(), answer)
+	if failed := err != nil; failed != neg {
+		ts.Fatalf("http %s: %s", strings.Join(args, " "), answer)
+	}
+}
+
+func request(ts *testscript.TestScript, args []string) (string, error) {
+	if len(args) < 3 {
+		return "", errors.New("usage: http METHOD API PATH [BODY]")
+	}
+	start, err := readStart(ts)
+	if err != nil {
+		return "", err
+	}
+	base, ok := start.APIs[args[1]]
+	if !ok {
+		return "", fmt.Errorf("no api %s in %v", args[1], start.APIs)
+	}
+	var body io.Reader
+	if len(args) > 3 {
+		body = strings.NewReader(args[3])
+	}
+	req, err := http.NewRequest(args[0], strings.TrimSuffix(base, "/")+args[2], body)
+	if err != nil {
+		return "", err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(resp.Body)
+	return fmt.Sprintf("%d %s", resp.StatusCode, data), err
+}
+
+func scriptInvoke(ts *testscript.TestScript, neg bool, args []string) {
+	answer, err := invoke(ts, args)
+	if err != nil {
+		answer = err.Error()
+	}
+	fmt.Fprintln(ts.Stdout(), answer)
+	if failed := err != nil; failed != neg {
+		ts.Fatalf("invoke %s: %s", strings.Join(args, " "), answer)
+	}
+}
+
+func invoke(ts *testscript.TestScript, args []string) (string, error) {
+	if len(args) != 2 {
+		return "", errors.New("usage: invoke NAME PAYLOAD")
+	}
+	start, err := readStart(ts)
+	if err != nil {
+		return "", err
+	}
+	client := lambda.New(lambda.Options{
+		BaseEndpoint: &start.Lambda,
+		Region:       "us-east-1",
+		Credentials:  credentials.NewStaticCredentialsProvider("local", "local", ""),
+	})
+	out, err := client.Invoke(context.Background(), &lambda.InvokeInput{FunctionName: &args[0], Payload: []byte(args[1])})
+	if err != nil {
+		return "", err
+	}
+	if out.FunctionError != nil {
+		return aws.ToString(out.FunctionError) + " " + string(out.Payload), errors.New(aws.ToString(out.FunctionError) + " " + string(out.Payload))
+	}
+	return string(out.Payload), nil
+}
+
+// scriptPoll is for what becomes true a moment after something else, a saved stacks.star say.
+func scriptPoll(ts *testscript.TestScript, neg bool, args []string) {
+	var answer string
+	run := map[string]func(*testscript.TestScript, []string) (string, error){"http": request, "invoke": invoke}[args[0]]
+	if neg || run == nil || len(args) < 4 || args[len(args)-2] != "--" {
+		ts.Fatalf("usage: poll http|invoke ARG... -- TEXT")
+	}
+	want := args[len(args)-1]
+	for deadline := time.Now().Add(20 * time.Second); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		var err error
+		if answer, err = run(ts, args[1:len(args)-2]); err != nil {
+			answer = err.Error()
+		}
+		if strings.Contains(answer, want) {
+			fmt.Fprintln(ts.Stdout(), answer)
+			return
+		}
+	}
+	ts.Fatalf("still no %q in the answer: %s", want, answer)
+}
+
+func scriptValidate(ts *testscript.TestScript, neg bool, args []string) {
+	world := scriptWorld(ts, nil)
+	node, err := jsii.FindNode(world.Getenv, "")
+	ts.Check(err)
+	dir, err := jsii.Unpack(context.Background(), world.CacheDir, func(string) {})
+	ts.Check(err)
+	templates, err := filepath.Glob(ts.MkAbs(".sst/out/*.template.json"))
+	ts.Check(err)
+	if len(templates) == 0 {
+		ts.Fatalf("no template in .sst/out")
+	}
+	findings, err := jsii.Validate(context.Background(), node, dir, templates)
+	ts.Check(err)
+	var b bytes.Buffer
+	failed := false
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%+v\n", f)
+		failed = failed || strings.EqualFold(fmt.Sprint(f.Severity), "error") || strings.EqualFold(fmt.Sprint(f.Severity), "fatal")
+	}
+	ts.Stdout().Write(b.Bytes())
+	if failed != neg {
+		ts.Fatalf("validation: %s", b.String())
+	}
+}
+
+func scriptExample(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: example NAME")
+	}
+	source, err := filepath.Abs(filepath.Join("..", "examples", args[0]))
+	ts.Check(err)
+	ts.Check(filepath.WalkDir(source, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, _ := filepath.Rel(source, path)
+		target := ts.MkAbs(rel)
+		if d.IsDir() {
+			if d.Name() == ".sst" || d.Name() == "node_modules" {
+				return filepath.SkipDir
+			}
+			return os.MkdirAll(target, 0o755)
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(target, data, 0o644)
+	}))
+}
+
+func scriptCopyTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cp-tree FROM TO")
+	}
+	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+}
+
+func scriptCompareTree(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: cmp-tree A B")
+	}
+	a, b := tree(ts, args[0]), tree(ts, args[1])
+	for name, data := range a {
+		if other, ok := b[name]; !ok {
+			ts.Fatalf("%s is in %s only", name, args[0])
+		} else if !bytes.Equal(data, other) {
+			ts.Fatalf("%s differs between %s and %s", name, args[0], args[1])
+		}
+	}
+	for name := range b {
+		if _, ok := a[name]; !ok {
+			ts.Fatalf("%s is in %s only", name, args[1])
+		}
+	}
+	if len(a) == 0 {
+		ts.Fatalf("%s is empty", args[0])
+	}
+}
+
+func tree(ts *testscript.TestScript, dir string) map[string][]byte {
+	files := map[string][]byte{}
+	ts.Check(fs.WalkDir(os.DirFS(ts.MkAbs(dir)), ".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		files[path], err = os.ReadFile(filepath.Join(ts.MkAbs(dir), path))
+		return err
+	}))
+	return files
+}
+
+func scriptListen(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: listen VAR")
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ts.Defer(func() { listener.Close() })
+	ts.Setenv(args[0], fmt.Sprint(listener.Addr().(*net.TCPAddr).Port))
+}

@@ -1,0 +1,383 @@
+package cmd
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sst/builtins"
+	"sst/cfn"
+	"sst/runtime"
+	"sst/starlark/diag"
+)
+
+// defaultPort is that of the first Api.
+const defaultPort = 3000
+
+func startCommand(t *tool) *cobra.Command {
+	var local bool
+	var port int
+	command := &cobra.Command{
+		Use:   "start [FILE]",
+		Short: "Serve the app from this machine and reload what you save",
+		Long: `Serve the app from this machine: every route, schedule and function runs your working copy.
+
+Save a handler, and the next request runs it. Save stacks.star, and the app is synthesized again in the running process.
+Without AWS credentials, or with --local, everything happens on this machine: nothing is deployed, nothing leaves it.`,
+		Example: "  sst start\n  sst start --port 8080",
+		Args:    atMostFile,
+		RunE: func(c *cobra.Command, args []string) error {
+			if port < 0 || port > 65535 {
+				return usagef("--port takes a number from 0 (any free port) to 65535, got %d", port)
+			}
+			p, err := t.open(c.Context(), args)
+			if err != nil {
+				return err
+			}
+			why := "as --local says"
+			if !local {
+				source, err := t.credentialSource(c.Context())
+				if err != nil {
+					return err
+				}
+				if source != "" {
+					return problemf("`sst start --local` runs the app on this machine without AWS.",
+						"AWS credentials are configured (%s), but this version of sst does not deploy live functions to AWS yet", source)
+				}
+				why = "no AWS credentials are configured"
+			}
+			s := &starter{tool: t, project: p, port: port, why: why}
+			return s.run(c.Context())
+		},
+	}
+	command.Flags().BoolVar(&local, "local", false, "run everything on this machine, without AWS")
+	command.Flags().IntVar(&port, "port", defaultPort, "port of the first Api, the next free ones for the rest; 0: any free ports")
+	return command
+}
+
+// starter is one run of `sst start` in local mode. Its loop owns all fields.
+type starter struct {
+	*tool
+	project *project
+	port    int
+	why     string // it is local, in words
+
+	engine  *builtins.Engine
+	server  *runtime.Server
+	asm     *cfn.Assembly
+	folder  string // where assemblies are synthesized to, one folder each
+	synths  int
+	inputs  []string // files that the last good evaluation read
+	changed chan []string
+}
+
+func (s *starter) run(ctx context.Context) error {
+	began := time.Now()
+	engine, done, err := s.tool.engine(ctx)
+	if err != nil {
+		return err
+	}
+	defer done()
+	s.engine = engine
+	s.changed = make(chan []string, 64)
+
+	// The server takes the folder first: a second start must not touch what the first one serves.
+	node, err := s.findNode()
+	if err != nil {
+		return err
+	}
+	s.server, err = runtime.Open(ctx, runtime.Options{
+		Root:    s.project.root,
+		Dir:     s.project.state,
+		Stage:   s.project.stage,
+		Region:  s.localRegion(),
+		Port:    s.port,
+		Node:    runtime.Node{Path: node.Path, Major: node.Major},
+		Environ: s.Environ,
+		Logger:  s.log,
+		Events:  s.event,
+		Version: Version,
+	})
+	if err != nil {
+		return &Problem{Summary: err.Error()}
+	}
+	defer s.server.Close()
+
+	s.folder = filepath.Join(s.project.state, "local", "assembly")
+	if err := os.RemoveAll(s.folder); err != nil {
+		return err
+	}
+	synthesis, asm, err := s.synthesize(ctx)
+	if err != nil {
+		return err
+	}
+	if err := s.serve(ctx, synthesis, asm); err != nil {
+		return err
+	}
+	s.view.Started(s.describe(time.Since(began)))
+	for {
+		select {
+		case <-ctx.Done():
+			s.view.Notice("Stopping.")
+			return s.server.Close()
+		case files := <-s.changed:
+			s.reload(ctx, s.drain(files))
+		}
+	}
+}
+
+// localRegion is what functions are told before the app has decided it.
+func (s *starter) localRegion() string {
+	for _, region := range []string{s.project.region, s.project.defaultRegion} {
+		if region != "" {
+			return region
+		}
+	}
+	return "us-east-1"
+}
+
+// event gets what the server reports, on the server's goroutine.
+func (s *starter) event(e runtime.Event) {
+	if change, ok := e.(runtime.Changed); ok {
+		select {
+		case s.changed <- change.Files:
+		default: // a reload is due anyway and reads everything
+		}
+	}
+	s.view.Event(e)
+}
+
+// drain joins changes that are already waiting: one reload serves them all.
+func (s *starter) drain(files []string) []string {
+	for {
+		select {
+		case more := <-s.changed:
+			files = append(files, more...)
+		default:
+			slices.Sort(files)
+			return slices.Compact(files)
+		}
+	}
+}
+
+// synthesize evaluates the project into a folder of its own, so that the one being served stays whole.
+func (s *starter) synthesize(ctx context.Context) (*builtins.Synthesis, *cfn.Assembly, error) {
+	s.synths++
+	dir := filepath.Join(s.folder, fmt.Sprint(s.synths))
+	synthesis, err := s.tool.synthesize(ctx, s.engine, s.project, dir, true, nil, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	asm, err := cfn.Open(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	asm.Manifest = synthesis.Manifest
+	return synthesis, asm, nil
+}
+
+// serve puts an assembly to work and lets go of the one before.
+func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm *cfn.Assembly) error {
+	if len(synthesis.Warnings) > 0 {
+		s.view.Diagnostics(synthesis.Warnings)
+	}
+	if err := s.server.Update(ctx, asm); err != nil {
+		return err
+	}
+	if s.asm != nil {
+		os.RemoveAll(s.asm.Dir)
+	}
+	s.asm = asm
+	s.watch(synthesis.Inputs)
+	return nil
+}
+
+func (s *starter) watch(inputs []builtins.Dependency) {
+	files := []string{s.project.file}
+	for _, input := range inputs {
+		if input.Kind != "env" {
+			files = append(files, input.Name)
+		}
+	}
+	slices.Sort(files)
+	s.inputs = slices.Compact(files)
+	s.server.Watch(s.inputs)
+}
+
+// reload synthesizes again after stacks.star or something it reads was saved. A mistake leaves the app as it is.
+func (s *starter) reload(ctx context.Context, files []string) {
+	began := time.Now()
+	before := s.asm
+	synthesis, asm, err := s.synthesize(ctx)
+	if err == nil {
+		err = s.serve(ctx, synthesis, asm)
+	}
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.tool.exit(ctx, err)
+		s.view.Notice("The app is served as it was before.")
+		s.watchBroken(err)
+	default:
+		s.view.Reloaded(compare(before.Manifest, asm.Manifest, files, time.Since(began)))
+	}
+}
+
+// watchBroken looks at the places of a mistake too, and for new files beside them: what repairs a load() of a missing
+// file is not among the inputs of the last good evaluation.
+func (s *starter) watchBroken(err error) {
+	files := slices.Clone(s.inputs)
+	list, _ := err.(diag.List)
+	for _, d := range list {
+		if file := d.Span.Start.File; filepath.IsAbs(file) {
+			files = append(files, file, filepath.Dir(file))
+		}
+	}
+	slices.Sort(files)
+	s.server.Watch(slices.Compact(files))
+}
+
+// started is what a server that is ready tells.
+type started struct {
+	App       string           `json:"app"`
+	Stage     string           `json:"stage"`
+	Mode      string           `json:"mode"`
+	Why       string           `json:"why"` // it is in that mode
+	APIs      []startedAPI     `json:"apis"`
+	Lambda    string           `json:"lambda"`
+	Region    string           `json:"region"`
+	Functions []startedFn      `json:"functions"` // those without a route
+	Schedules []startedTrigger `json:"schedules"`
+	Seconds   float64          `json:"seconds"`
+}
+
+type startedAPI struct {
+	ID     string         `json:"id"`
+	URL    string         `json:"url"`
+	Routes []startedRoute `json:"routes"`
+}
+
+type startedRoute struct {
+	Key     string `json:"key"`
+	Handler string `json:"handler"`
+}
+
+type startedFn struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Handler string `json:"handler"`
+}
+
+type startedTrigger struct {
+	Schedule string `json:"schedule"`
+	Function string `json:"function"`
+	Handler  string `json:"handler"`
+}
+
+func (s *starter) describe(took time.Duration) started {
+	m := s.asm.Manifest
+	about := started{
+		App: m.App, Stage: m.Stage, Mode: "local", Why: s.why, Lambda: s.server.Lambda(), Region: m.Region, Seconds: took.Seconds(),
+		APIs: []startedAPI{}, Functions: []startedFn{}, Schedules: []startedTrigger{},
+	}
+	if about.Region == "" {
+		about.Region = s.localRegion()
+	}
+	handlers := map[string]string{}
+	for _, f := range m.Functions {
+		handlers[f.ID] = f.Handler
+	}
+	reached := map[string]bool{}
+	for _, api := range m.Apis {
+		a := startedAPI{ID: api.ID, Routes: []startedRoute{}}
+		for _, address := range s.server.Apis() {
+			if address.ID == api.ID {
+				a.URL = address.URL
+			}
+		}
+		for _, route := range api.Routes {
+			reached[route.Function] = true
+			a.Routes = append(a.Routes, startedRoute{route.Key, handlers[route.Function]})
+		}
+		about.APIs = append(about.APIs, a)
+	}
+	for _, trigger := range m.Triggers {
+		if trigger.Type == "cron" {
+			reached[trigger.Function] = true
+			about.Schedules = append(about.Schedules, startedTrigger{trigger.Schedule, trigger.Function, handlers[trigger.Function]})
+		}
+	}
+	for _, f := range m.Functions {
+		if !reached[f.ID] {
+			about.Functions = append(about.Functions, startedFn{f.ID, f.Name, f.Handler})
+		}
+	}
+	return about
+}
+
+// reloaded is what a saved stacks.star changed.
+type reloaded struct {
+	Files   []string `json:"files"`
+	Added   []string `json:"added"`
+	Removed []string `json:"removed"`
+	Changed []string `json:"changed"`
+	Seconds float64  `json:"seconds"`
+}
+
+// compare lists routes, functions and schedules that came, went or lead elsewhere.
+func compare(before, after *cfn.Manifest, files []string, took time.Duration) reloaded {
+	r := reloaded{Files: files, Added: []string{}, Removed: []string{}, Changed: []string{}, Seconds: took.Seconds()}
+	old, now := parts(before), parts(after)
+	for name, what := range now {
+		if was, ok := old[name]; !ok {
+			r.Added = append(r.Added, name)
+		} else if was != what {
+			r.Changed = append(r.Changed, name)
+		}
+	}
+	for name := range old {
+		if _, ok := now[name]; !ok {
+			r.Removed = append(r.Removed, name)
+		}
+	}
+	slices.Sort(r.Added)
+	slices.Sort(r.Removed)
+	slices.Sort(r.Changed)
+	return r
+}
+
+// parts names what a manifest serves, with all that would make it another.
+func parts(m *cfn.Manifest) map[string]string {
+	all := map[string]string{}
+	reached := map[string]bool{}
+	for _, api := range m.Apis {
+		for _, route := range api.Routes {
+			all[api.ID+" "+route.Key] = route.Function + functionState(m, route.Function)
+			reached[route.Function] = true
+		}
+	}
+	for _, f := range m.Functions {
+		if !reached[f.ID] {
+			all[f.ID] = functionState(m, f.ID)
+		}
+	}
+	for _, trigger := range m.Triggers {
+		all[trigger.Type+" of "+trigger.Function] = fmt.Sprintf("%+v", trigger)
+	}
+	return all
+}
+
+func functionState(m *cfn.Manifest, id string) string {
+	for _, f := range m.Functions {
+		if f.ID == id {
+			f.Position = cfn.Position{}
+			return fmt.Sprintf("%+v", f)
+		}
+	}
+	return ""
+}
