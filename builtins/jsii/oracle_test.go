@@ -144,6 +144,9 @@ var oraclePrograms = map[string]func(d driver, app any){
 
 // TestOracle compares our host with the jsii kernel: the same programs write the same bytes.
 func TestOracle(t *testing.T) {
+	if raceDetector {
+		t.Skip("jsii-runtime-go has a data race of its own")
+	}
 	p := newProgram(t, Session{})
 	for _, name := range []string{"DEPRECATED", "END_OF_LIFE", "KNOWN_BROKEN", "UNTESTED"} {
 		t.Setenv("JSII_SILENCE_WARNING_"+name+"_NODE_VERSION", fmt.Sprint(p.host.options.Node.Major))

@@ -1,0 +1,5 @@
+//go:build race
+
+package jsii
+
+const raceDetector = true
