@@ -26,6 +26,8 @@ func (s *session) keywordStruct(params []jsii.Parameter, variadic bool) *jsii.Ty
 	return keywordStruct(s.catalog, params, variadic)
 }
 
+var structs memo[*jsii.Type]
+
 func keywordStruct(catalog *jsii.Catalog, params []jsii.Parameter, variadic bool) *jsii.Type {
 	if len(params) == 0 || variadic {
 		return nil
@@ -34,10 +36,12 @@ func keywordStruct(catalog *jsii.Catalog, params []jsii.Parameter, variadic bool
 	if last.Kind != jsii.Named {
 		return nil
 	}
-	if t, ok := catalog.Type(last.FQN); ok && t.Kind == jsii.Struct {
-		return t
-	}
-	return nil
+	return structs.get(last.FQN, func() *jsii.Type {
+		if t, ok := catalog.Type(last.FQN); ok && t.Kind == jsii.Struct {
+			return t
+		}
+		return nil
+	})
 }
 
 // bind gives the arguments for the wire, without the absent ones at the end.
@@ -186,8 +190,8 @@ func unknownParameter(what, name string, known []string) error {
 func (s *session) create(t *jsii.Type, init *jsii.Callable, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
 	tag := len(s.calls) - 1 // of the call under way: the class has just noted it
 	b := binding{s: s, what: display(t), params: init.Params, variadic: init.Variadic}
-	construct := s.isConstruct(t)
-	if construct {
+	facts := s.facts(t)
+	if facts.construct {
 		b.positional = constructPositions(init)
 	}
 	wire, err := b.bind(args, kwargs)
@@ -196,7 +200,7 @@ func (s *session) create(t *jsii.Type, init *jsii.Callable, args starlark.Tuple,
 	}
 	o := &Object{s: s, id: s.id(), t: t}
 	o.canonical = o.id
-	if construct {
+	if facts.construct {
 		if err := s.place(o, args, &wire, tag); err != nil {
 			return nil, err
 		}
@@ -205,8 +209,19 @@ func (s *session) create(t *jsii.Type, init *jsii.Callable, args starlark.Tuple,
 	return o, s.send(jsii.Op{Kind: jsii.Create, ID: o.id, FQN: t.FQN, Args: wire, Tag: tag})
 }
 
-func (s *session) isConstruct(t *jsii.Type) bool {
-	return s.catalog.AssignableTo(t.FQN, "constructs.Construct")
+// typeFacts are what is asked of a class each time that it is called.
+type typeFacts struct{ construct, stack, nested bool }
+
+var factsOfTypes memo[typeFacts]
+
+func (s *session) facts(t *jsii.Type) typeFacts {
+	return factsOfTypes.get(t.FQN, func() typeFacts {
+		return typeFacts{
+			construct: s.catalog.AssignableTo(t.FQN, "constructs.Construct"),
+			stack:     s.catalog.AssignableTo(t.FQN, stackFQN),
+			nested:    s.catalog.AssignableTo(t.FQN, "aws-cdk-lib.NestedStack"),
+		}
+	})
 }
 
 // constructPositions says how many parameters of a construct's constructor can be given by position only: scope and id,
@@ -247,7 +262,7 @@ func (s *session) place(o *Object, args starlark.Tuple, wire *[]jsii.Value, tag 
 			}
 		}
 	}
-	if o.t.FQN == stackFQN || s.catalog.AssignableTo(o.t.FQN, stackFQN) {
+	if s.facts(o.t).stack {
 		if s.stack == nil {
 			s.stack = o
 		}
@@ -289,7 +304,7 @@ func (s *session) completeApp(wire *[]jsii.Value) error {
 
 // nameStack gives a raw stack without a name the app's prefix.
 func (s *session) nameStack(o *Object, args starlark.Tuple, wire *[]jsii.Value) {
-	if len(args) < 2 || len(*wire) < 2 || s.prefix() == "" || o.t.FQN == "aws-cdk-lib.NestedStack" || s.catalog.AssignableTo(o.t.FQN, "aws-cdk-lib.NestedStack") {
+	if len(args) < 2 || len(*wire) < 2 || s.prefix() == "" || s.facts(o.t).nested {
 		return
 	}
 	scope := asObject(scopeOf(args[0]))

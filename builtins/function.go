@@ -175,9 +175,14 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 	if err != nil {
 		return entry, starlark.None, nil // the bundler says it better
 	}
-	s.depend(Dependency{"file", file, hashOf(src)})
-	names, known := bundle.Exports(file, src)
-	if !known {
+	hash := hashOf(src)
+	s.depend(Dependency{"file", file, hash})
+	found := s.exports.get(file+" "+hash, func() exportList {
+		names, known := bundle.Exports(file, src)
+		return exportList{names, known}
+	})
+	names := found.names
+	if !found.known {
 		return entry, starlark.None, nil
 	}
 	if !slices.Contains(names, export) {
@@ -198,6 +203,12 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 		items[i] = starlark.String(name)
 	}
 	return entry, starlark.NewList(items), nil
+}
+
+// exportList is what bundle.Exports says of a file.
+type exportList struct {
+	names []string
+	known bool
 }
 
 func sentence(text string) string {
