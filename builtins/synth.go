@@ -279,6 +279,13 @@ func (s *session) manifest() (*cfn.Manifest, error) {
 	if err != nil {
 		return nil, err
 	}
+	misused, err := s.misuse(asm)
+	if err != nil {
+		return nil, err
+	}
+	if misused.HasErrors() {
+		return nil, misused
+	}
 	taken := map[string]bool{}
 	for _, f := range s.functions {
 		if err := s.locate(&f, asm); err != nil {
