@@ -59,6 +59,15 @@ func (files parsedFiles) check(in Input) diag.List {
 	return problems.Sorted()
 }
 
+// dependencies are the files that were checked, when no evaluation followed.
+func (files parsedFiles) dependencies() []Dependency {
+	var inputs []Dependency
+	for _, path := range sortedKeys(files) {
+		inputs = append(inputs, Dependency{"file", path, hashOf(files[path].Src)})
+	}
+	return inputs
+}
+
 // loadPath is the file that a load statement names, "" when it is none of the project.
 func loadPath(root, from, module string) string {
 	var path string

@@ -66,8 +66,9 @@ func (in *Input) read(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-// Dependency is something that the assembly was made from. Kind is "file", "dir", "missing" (a file that was looked for)
-// or "env"; Name is an absolute path or the variable. Hash is that of the content of a file and of the value of a
+// Dependency is something that the assembly was made from. Kind is "file", "dir", "missing" or "exists" (a file of which only
+// that mattered), "handler" (the source of a handler, of which only the exports mattered), or "env"; Name is an absolute
+// path or the variable. Hash is that of the content of a file and of the value of a
 // variable, "" when there is none.
 type Dependency struct {
 	Kind, Name, Hash string
@@ -96,7 +97,7 @@ func (e *Engine) Close() error {
 }
 
 // Synth checks and evaluates in.File and synthesizes the app into in.OutDir. The error is a diag.List when the user can do
-// something about it.
+// something about it; then the Synthesis has at least the inputs, whose change may mend it.
 func (e *Engine) Synth(ctx context.Context, in Input) (*Synthesis, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()

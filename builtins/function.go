@@ -158,6 +158,7 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 	if err != nil {
 		f := interp.Errorf("missing-handler", "Handler not found", "%v.", err)
 		f.Value = spec.Handler
+		s.depend(Dependency{Kind: "dir", Name: filepath.Dir(filepath.Join(s.root, filepath.FromSlash(spec.Handler)))})
 		var find *bundle.FindError
 		if errors.As(err, &find) {
 			f.Detail = fmt.Sprintf("%q: %s", find.Handler, sentence(find.Text))
@@ -176,7 +177,7 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 		return entry, starlark.None, nil // the bundler says it better
 	}
 	hash := hashOf(src)
-	s.depend(Dependency{"file", file, hash})
+	s.depend(Dependency{"handler", file, hash}) // only its exports matter here
 	found := s.exports.get(file+" "+hash, func() exportList {
 		names, known := bundle.Exports(file, src)
 		return exportList{names, known}

@@ -34,6 +34,15 @@ func (s *session) onRead(path string, data []byte) {
 	s.depend(Dependency{"file", path, hashOf(data)})
 }
 
+// readFile reads a file of the project; one that is not there is an input too.
+func (s *session) readFile(path string) ([]byte, error) {
+	data, err := s.in.read(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		s.depend(Dependency{Kind: "missing", Name: path})
+	}
+	return data, err
+}
+
 func hashOf(data []byte) string {
 	sum := sha256.Sum256(data)
 	return hex.EncodeToString(sum[:])
@@ -90,10 +99,9 @@ func (s *session) read(thread *starlark.Thread, _ *starlark.Builtin, args starla
 	if !inside {
 		return nil, fail("outside-root", "Outside the project", "%s is not in the project (the folder of stacks.star), so it cannot be read.", name)
 	}
-	data, err := s.in.read(path)
+	data, err := s.readFile(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		s.depend(Dependency{Kind: "missing", Name: path})
 		return nil, fail("missing-file", "No such file", "there is no file %s.", name)
 	case err != nil:
 		return nil, fail("unreadable-file", "Unreadable file", "%s: %v.", name, underlying(err))
@@ -145,9 +153,8 @@ func within(root, path string) bool {
 // lookups are the recorded answers of lookups in AWS, for the CDK's context.
 func (s *session) lookups() map[string]jsii.Value {
 	path := filepath.Join(s.root, lockFile)
-	data, err := s.in.read(path)
+	data, err := s.readFile(path)
 	if err != nil {
-		s.depend(Dependency{Kind: "missing", Name: path})
 		return nil
 	}
 	s.onRead(path, data)

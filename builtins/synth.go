@@ -22,7 +22,7 @@ import (
 func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
 	found := e.files.check(in)
 	if found.HasErrors() {
-		return nil, found
+		return &Synthesis{Inputs: e.files.dependencies()}, found
 	}
 	h, err := e.pool.take(ctx)
 	if err != nil {
@@ -31,7 +31,7 @@ func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
 	synthesis, err := e.run(ctx, in, h)
 	e.pool.rest(err != nil && !isDiagnostic(err))
 	if err != nil {
-		return nil, err
+		return synthesis, err
 	}
 	synthesis.Warnings = append(synthesis.Warnings, found...).Sorted()
 	return synthesis, nil
@@ -50,9 +50,13 @@ func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host) (*Synthesis, e
 	s.thread = nil
 	if err != nil {
 		h.Flush(ctx) // what is still queued fails now, not in the next session
-		return nil, err
+		return &Synthesis{Inputs: s.dependencies()}, err
 	}
-	return s.synthesize()
+	synthesis, err := s.synthesize()
+	if err != nil {
+		return &Synthesis{Inputs: s.dependencies()}, err
+	}
+	return synthesis, nil
 }
 
 func (e *Engine) deadline() time.Duration {
@@ -100,7 +104,7 @@ func (s *session) evaluate(l *library) error {
 	}
 	user := s.forUser()
 	s.interp = interp.New(interp.Options{
-		Root: s.root, Read: s.in.Read, OnRead: s.onRead, Print: s.in.Print, Predeclared: user,
+		Root: s.root, Read: s.readFile, OnRead: s.onRead, Print: s.in.Print, Predeclared: user,
 		Parse: s.parse, MaxSteps: s.in.MaxSteps, Timeout: s.in.Timeout,
 		Builtin: interp.Library{Programs: l.programs, Predeclared: s.forPrelude()},
 	})

@@ -104,7 +104,7 @@ func TestSynthNotes(t *testing.T) {
 		rel, _ := filepath.Rel(dir, input.Name)
 		inputs = append(inputs, input.Kind+" "+filepath.ToSlash(rel))
 	}
-	if want := []string{"file src/notes.ts", "file stacks.star", "missing sst.lock.json"}; !slices.Equal(inputs, want) {
+	if want := []string{"file stacks.star", "handler src/notes.ts", "missing sst.lock.json"}; !slices.Equal(inputs, want) {
 		t.Errorf("inputs = %q, want %q", inputs, want)
 	}
 }
@@ -152,6 +152,20 @@ func TestDeadline(t *testing.T) {
 	dir := project(t, map[string]string{"stacks.star": notes, "src/notes.ts": handlers})
 	if _, err := synth(t, e, dir, Input{}); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("err = %v, want no answer", err)
+	}
+}
+
+func TestInputsOfAFailure(t *testing.T) {
+	for name, src := range map[string]string{
+		"check":      "app = sst.App(\"x\")\nsst.Stak(app, \"y\")\n",
+		"evaluation": "app = sst.App(\"x\")\nread(\"gone.txt\")\n",
+		"synth":      "app = sst.App(\"x\")\n",
+	} {
+		dir := project(t, map[string]string{"stacks.star": src})
+		s, err := synth(t, engine(t), dir, Input{})
+		if err == nil || s == nil || len(s.Inputs) == 0 || s.Inputs[0].Name != filepath.Join(dir, "stacks.star") {
+			t.Errorf("%s: %+v, %v", name, s, err)
+		}
 	}
 }
 
