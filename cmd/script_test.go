@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -35,8 +36,8 @@ func TestMain(m *testing.M) {
 	if jsii.TapMain() {
 		return
 	}
-	// `exec sst` in a script is this test binary in a process of its own, for the scripts that need one.
-	testscript.Main(m, map[string]func(){"sst": func() { os.Exit(Main()) }})
+	// $SST in a script is the tool in a process of its own, for the scripts that need one.
+	testscript.Main(m, map[string]func(){"sst-bin": func() { os.Exit(Main()) }})
 }
 
 // TestScripts runs testdata/*.txtar. A script is a promise to users; its first line says which.
@@ -45,7 +46,9 @@ func TestMain(m *testing.M) {
 //
 //	sst ARG...                   the tool, in this process, with the scripts' shared warm host
 //	template STACK               the normalised template of a stack in .sst/out, on stdout
-//	started                      wait until .sst/start.json is there
+//	serve ARG...                 `sst start ARG...` in a process of its own, in the background; waits until it serves
+//	saw PATTERN                  wait until what it printed matches
+//	stop                         Ctrl-C: it and all its children must be gone within 2 s; what it printed is stderr
 //	http METHOD API PATH [BODY]  a request to a running start; status and body on stdout
 //	invoke NAME PAYLOAD          an invocation by the AWS SDK's Lambda client; the payload or error on stdout
 //	poll COMMAND... -- PATTERN   repeat one of the above until its output matches
@@ -73,6 +76,12 @@ func TestScripts(t *testing.T) {
 			env.Setenv("XDG_CACHE_HOME", cache) // the CDK is unpacked once for all scripts
 			env.Setenv("AWS_EC2_METADATA_DISABLED", "true")
 			env.Setenv("NPM_TOOLS", npmTools())
+			binary, err := exec.LookPath("sst-bin")
+			if err != nil {
+				return err
+			}
+			env.Setenv("SST", binary)
+			env.Values[serverKey{}] = &server{}
 			env.Values[engineKey{}] = shared
 			return os.MkdirAll(home, 0o755)
 		},
@@ -80,7 +89,9 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"sst":      scriptSST,
 			"template": scriptTemplate,
-			"started":  scriptStarted,
+			"serve":    scriptServe,
+			"saw":      scriptSaw,
+			"stop":     scriptStop,
 			"http":     scriptHTTP,
 			"invoke":   scriptInvoke,
 			"poll":     scriptPoll,
@@ -184,9 +195,8 @@ func scriptTemplate(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 type startFile struct {
-	APIs      map[string]string `json:"apis"`
-	Lambda    string            `json:"lambda"`
-	Functions []any             `json:"functions"`
+	APIs   map[string]string `json:"apis"`
+	Lambda string            `json:"lambda"`
 }
 
 func readStart(ts *testscript.TestScript) (s startFile, err error) {
@@ -197,16 +207,106 @@ func readStart(ts *testscript.TestScript) (s startFile, err error) {
 	return s, err
 }
 
-func scriptStarted(ts *testscript.TestScript, neg bool, args []string) {
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
-		start, err := readStart(ts)
-		if err == nil && len(start.Functions) > 0 { // the folder is taken earlier, the app served now
-			return
-		}
-		if err != nil && !errors.Is(err, fs.ErrNotExist) || time.Now().After(deadline) {
-			ts.Fatalf("start did not get ready: %v", err)
+// server is the `sst start` of a script.
+type server struct {
+	command *exec.Cmd
+	ended   chan struct{} // closed when the process is gone
+	mu      sync.Mutex
+	output  bytes.Buffer // guarded by mu
+}
+
+type serverKey struct{}
+
+func (s *server) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.output.Write(p)
+}
+
+func (s *server) text() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.output.String()
+}
+
+func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || s.command != nil {
+		ts.Fatalf("usage: serve ARG..., once at a time")
+	}
+	s.output.Reset()
+	s.command = exec.Command(ts.Getenv("SST"), append([]string{"start"}, args...)...)
+	s.command.Dir = ts.MkAbs(".")
+	s.command.Stdout, s.command.Stderr = s, s
+	for _, name := range []string{"PATH", "HOME", "USER", "XDG_CACHE_HOME", "AWS_EC2_METADATA_DISABLED", "TMPDIR", "AWS_ACCESS_KEY_ID"} {
+		if value := ts.Getenv(name); value != "" {
+			s.command.Env = append(s.command.Env, name+"="+value)
 		}
 	}
+	ts.Check(s.command.Start())
+	s.ended = make(chan struct{})
+	ended, command := s.ended, s.command
+	go func() { command.Wait(); close(ended) }()
+	ts.Defer(func() {
+		command.Process.Kill()
+		<-ended
+	})
+	for deadline := time.Now().Add(time.Minute); !strings.Contains(s.text(), "Ready in"); time.Sleep(10 * time.Millisecond) {
+		select {
+		case <-s.ended:
+			ts.Fatalf("start ended:\n%s", s.text())
+		default:
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("start did not get ready:\n%s", s.text())
+		}
+	}
+}
+
+func scriptSaw(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: saw PATTERN")
+	}
+	pattern, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for deadline := time.Now().Add(20 * time.Second); !pattern.MatchString(s.text()); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			ts.Fatalf("start did not print %q:\n%s", args[0], s.text())
+		}
+	}
+}
+
+func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || s.command == nil {
+		ts.Fatalf("usage: stop, after serve")
+	}
+	ts.Check(s.command.Process.Signal(os.Interrupt))
+	select {
+	case <-s.ended:
+	case <-time.After(2 * time.Second):
+		ts.Fatalf("start still runs 2 s after Ctrl-C:\n%s", s.text())
+	}
+	if left := processesIn(ts.Getenv("WORK")); len(left) > 0 {
+		ts.Fatalf("start left processes behind: %s\n%s", left, s.text())
+	}
+	fmt.Fprint(ts.Stderr(), s.text())
+	if code := s.command.ProcessState.ExitCode(); code != 0 {
+		ts.Fatalf("start ended with exit code %d:\n%s", code, s.text())
+	}
+	s.command = nil
+}
+
+// processesIn lists the processes that have a folder in their command line; on systems without /proc it finds none.
+func processesIn(dir string) (found []string) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range lines {
+		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(dir)) {
+			found = append(found, string(bytes.ReplaceAll(data, []byte{0}, []byte{' '})))
+		}
+	}
+	return found
 }
 
 func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {

@@ -13,7 +13,6 @@ import (
 	"sst/builtins"
 	"sst/cfn"
 	"sst/runtime"
-	"sst/starlark/diag"
 )
 
 // defaultPort is that of the first Api.
@@ -72,7 +71,6 @@ type starter struct {
 	asm     *cfn.Assembly
 	folder  string // where assemblies are synthesized to, one folder each
 	synths  int
-	inputs  []string // files that the last good evaluation read
 	changed chan []string
 }
 
@@ -171,11 +169,11 @@ func (s *starter) synthesize(ctx context.Context) (*builtins.Synthesis, *cfn.Ass
 	dir := filepath.Join(s.folder, fmt.Sprint(s.synths))
 	synthesis, err := s.tool.synthesize(ctx, s.engine, s.project, dir, true, nil, nil)
 	if err != nil {
-		return nil, nil, err
+		return synthesis, nil, err
 	}
 	asm, err := cfn.Open(dir)
 	if err != nil {
-		return nil, nil, err
+		return synthesis, nil, err
 	}
 	asm.Manifest = synthesis.Manifest
 	return synthesis, asm, nil
@@ -193,20 +191,21 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 		os.RemoveAll(s.asm.Dir)
 	}
 	s.asm = asm
-	s.watch(synthesis.Inputs)
+	// A changed handler needs no synth: the server rebuilds it.
+	s.watch(synthesis.Inputs, "env", "handler")
 	return nil
 }
 
-func (s *starter) watch(inputs []builtins.Dependency) {
+// watch looks at what a synth read, without the kinds that do not matter.
+func (s *starter) watch(inputs []builtins.Dependency, without ...string) {
 	files := []string{s.project.file}
 	for _, input := range inputs {
-		if input.Kind != "env" {
+		if !slices.Contains(without, input.Kind) {
 			files = append(files, input.Name)
 		}
 	}
 	slices.Sort(files)
-	s.inputs = slices.Compact(files)
-	s.server.Watch(s.inputs)
+	s.server.Watch(slices.Compact(files))
 }
 
 // reload synthesizes again after stacks.star or something it reads was saved. A mistake leaves the app as it is.
@@ -222,24 +221,12 @@ func (s *starter) reload(ctx context.Context, files []string) {
 	case err != nil:
 		s.tool.exit(ctx, err)
 		s.view.Notice("The app is served as it was before.")
-		s.watchBroken(err)
+		if synthesis != nil { // a file or an export that was missing may be what repairs it
+			s.watch(synthesis.Inputs, "env")
+		}
 	default:
 		s.view.Reloaded(compare(before.Manifest, asm.Manifest, files, time.Since(began)))
 	}
-}
-
-// watchBroken looks at the places of a mistake too, and for new files beside them: what repairs a load() of a missing
-// file is not among the inputs of the last good evaluation.
-func (s *starter) watchBroken(err error) {
-	files := slices.Clone(s.inputs)
-	list, _ := err.(diag.List)
-	for _, d := range list {
-		if file := d.Span.Start.File; filepath.IsAbs(file) {
-			files = append(files, file, filepath.Dir(file))
-		}
-	}
-	slices.Sort(files)
-	s.server.Watch(slices.Compact(files))
 }
 
 // started is what a server that is ready tells.
