@@ -38,7 +38,7 @@ events = sst.Topic(data, "Events", subscribers = ["src/events.main"])
 sst.Cron(data, "Digest", schedule = "rate(1 hour)", job = "src/digest.main")
 `)
 	for a := range apis {
-		fmt.Fprintf(&stacks, "\nweb%d = sst.Stack(app, \"web%d\")\napi%d = sst.Api(web%d, \"Api\", link = [notes], routes = {\n", a, a, a, a)
+		fmt.Fprintf(&stacks, "\nweb%d = sst.Stack(app, \"web%d\")\napi%d = sst.Api(web%d, \"Api%d\", link = [notes], routes = {\n", a, a, a, a, a)
 		for i := a; i < n; i += apis {
 			fmt.Fprintf(&stacks, "    \"GET /notes%d/{id}\": \"src/route%d.main\",\n", i, i)
 		}
