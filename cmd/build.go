@@ -15,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"sst/builtins/jsii"
-	"sst/starlark/diag"
 )
 
 func buildCommand(t *tool) *cobra.Command {
@@ -44,27 +43,38 @@ reads the same folder: npx aws-cdk@2 ls --app .sst/out`,
 	}
 }
 
+// buildResult is what the record of a build remembers beside the files.
+type buildResult struct {
+	Summary  buildSummary        `json:"summary"`
+	Warnings []*storedDiagnostic `json:"warnings,omitempty"`
+}
+
 // build makes the assembly in p.out unless it is there already, and says what it did.
 func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildSummary, error) {
 	memory := filepath.Join(p.state, "cache", "build.json")
 	key := t.buildKey(p)
 	reason := ""
+	var keep []string
 	last, err := readRecord(memory)
-	if err == nil {
+	switch {
+	case err == nil:
+		var result buildResult
 		ok, why := last.unchanged(key, t.envState)
-		if ok {
-			t.repeatWarnings(last)
-			summary := last.Summary
-			summary.Unchanged = true
-			summary.Seconds = time.Since(started).Seconds()
-			return summary, nil
+		if ok && json.Unmarshal(last.Result, &result) == nil {
+			if len(result.Warnings) > 0 { // an unchanged mistake is still one
+				t.view.Diagnostics(restoreDiagnostics(result.Warnings))
+			}
+			result.Summary.Unchanged = true
+			result.Summary.Seconds = time.Since(started).Seconds()
+			return result.Summary, nil
 		}
 		reason = why
-	} else if !errors.Is(err, fs.ErrNotExist) {
+		keep = last.intact()
+	case !errors.Is(err, fs.ErrNotExist):
 		reason = "the record of the last build cannot be read"
 	}
 
-	b, err := t.buildAssembly(ctx, p)
+	b, err := t.buildAssembly(ctx, p, keep)
 	if err != nil {
 		return buildSummary{}, err
 	}
@@ -72,10 +82,10 @@ func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildS
 		t.view.Diagnostics(b.warnings)
 	}
 	summary := summarize(p, b)
-	summary.Reason = reason
 	if err := t.remember(memory, key, started, p, b, summary); err != nil {
 		t.view.Notice(fmt.Sprintf("The next build will not know about this one: %v", err))
 	}
+	summary.Reason = reason
 	summary.Seconds = time.Since(started).Seconds()
 	return summary, nil
 }
@@ -98,24 +108,11 @@ func (t *tool) remember(path, key string, started time.Time, p *project, b *buil
 	if err != nil {
 		return err
 	}
-	r, err := newRecord(key, started, b.inputs, written, b.env, summary)
+	r, err := newRecord(key, started, b.inputs, written, b.env, buildResult{summary, storeDiagnostics(b.warnings)})
 	if err != nil {
 		return err
 	}
-	if len(b.warnings) > 0 {
-		if r.Warnings, err = json.Marshal(b.warnings); err != nil {
-			return err
-		}
-	}
 	return r.write(path)
-}
-
-// repeatWarnings shows what the recorded build warned about: an unchanged mistake is still one.
-func (t *tool) repeatWarnings(r *record) {
-	var warnings diag.List
-	if len(r.Warnings) > 0 && json.Unmarshal(r.Warnings, &warnings) == nil {
-		t.view.Diagnostics(warnings)
-	}
 }
 
 // buildKey covers what decides a build besides its inputs: the tool itself, the CDK, and what was asked for.

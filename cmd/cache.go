@@ -11,27 +11,28 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sst/starlark/diag"
 )
 
-// This file answers one question: would `build` give the bytes that already lie in the output folder? The record of
-// the last build names everything it read (files, folders, environment values) and everything it wrote. Files are
-// compared by size, modification time and inode, as git does; only one whose figures changed, or which was written so
-// close to the recording that a later write could have left them equal, is read again.
+// This file answers one question: would doing it again give what lies there already? A record names everything that a
+// step read (files, folders, environment values) and everything it wrote. Files are compared by size, modification time
+// and inode, as git does; only one whose figures changed, or which was written so close to the recording that a later
+// write could have left them equal, is read again.
 
 // racyWindow is how close to the recording a modification time may be before the figures alone are not trusted: file
 // systems keep it with a granularity of up to two seconds.
 const racyWindow = 2 * time.Second
 
-// record is what a build remembers, as JSON in .sst/cache/build.json.
+// record is what a step remembers, as JSON in .sst/cache.
 type record struct {
-	Key      string            `json:"key"` // tool, CDK, stage, region, file, output folder
-	Made     time.Time         `json:"made"`
-	Inputs   []fileState       `json:"inputs"`
-	Outputs  []fileState       `json:"outputs"`
-	Env      map[string]string `json:"env"` // name → keyed hash of its value
-	Salt     string            `json:"salt"`
-	Summary  buildSummary      `json:"summary"`
-	Warnings json.RawMessage   `json:"warnings,omitempty"`
+	Key     string            `json:"key"` // the tool, the CDK, and what was asked for
+	Made    time.Time         `json:"made"`
+	Inputs  []fileState       `json:"inputs"`
+	Outputs []fileState       `json:"outputs"`
+	Env     map[string]string `json:"env"` // name → keyed hash of its value
+	Salt    string            `json:"salt"`
+	Result  json.RawMessage   `json:"result"` // what the step said beside the files
 }
 
 // fileState is the identity of a file or folder: figures that change when it does.
@@ -117,16 +118,16 @@ func hashNames(dir string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// newRecord looks at everything that a build, begun at started, read and wrote.
-func newRecord(key string, started time.Time, inputs, outputs []string, env map[string]string, summary buildSummary) (*record, error) {
-	r := &record{Key: key, Made: started, Env: map[string]string{}, Summary: summary}
+// newRecord looks at everything that a step, begun at started, read and wrote.
+func newRecord(key string, started time.Time, inputs, outputs []string, env map[string]string, result any) (*record, error) {
+	r := &record{Key: key, Made: started, Env: map[string]string{}}
 	var err error
-	if r.Inputs, err = states(withSurroundings(inputs)); err != nil {
+	if r.Inputs, err = states(inputs); err != nil {
 		return nil, err
 	}
 	for i := range r.Inputs {
 		if input := &r.Inputs[i]; !input.Dir && input.Time.After(started) {
-			input.Hash = "saved while the build ran" // which content was built is not known: never equal
+			input.Hash = "saved while the step ran" // which content was used is not known: never equal
 		}
 	}
 	if r.Outputs, err = states(outputs); err != nil {
@@ -136,7 +137,8 @@ func newRecord(key string, started time.Time, inputs, outputs []string, env map[
 	for name, value := range env {
 		r.Env[name] = keyedHash(r.Salt, value)
 	}
-	return r, nil
+	r.Result, err = json.Marshal(result)
+	return r, err
 }
 
 func states(paths []string) ([]fileState, error) {
@@ -214,6 +216,17 @@ func (r *record) unchanged(key string, env func(name string) string) (ok bool, w
 	return true, ""
 }
 
+// intact lists the outputs that are still as they were written.
+func (r *record) intact() []string {
+	var paths []string
+	for _, output := range r.Outputs {
+		if !output.Gone && output.same(r.Made) {
+			paths = append(paths, output.Path)
+		}
+	}
+	return paths
+}
+
 func readRecord(path string) (*record, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -233,6 +246,25 @@ func (r *record) write(path string) error {
 		return err
 	}
 	return writeFileAtomic(path, data, 0o600)
+}
+
+// storedDiagnostic is a diagnostic with all its fields in JSON; its own JSON is the one for people's programs.
+type storedDiagnostic diag.Diagnostic
+
+func storeDiagnostics(list diag.List) []*storedDiagnostic {
+	stored := make([]*storedDiagnostic, len(list))
+	for i, d := range list {
+		stored[i] = (*storedDiagnostic)(d)
+	}
+	return stored
+}
+
+func restoreDiagnostics(stored []*storedDiagnostic) diag.List {
+	var list diag.List
+	for _, d := range stored {
+		list = append(list, (*diag.Diagnostic)(d))
+	}
+	return list
 }
 
 func writeFileAtomic(path string, data []byte, mode fs.FileMode) error {

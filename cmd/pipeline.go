@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -155,53 +156,45 @@ func (b *bundling) wait() map[string]*bundle.Result {
 	return b.results
 }
 
+// synthesized is an assembly with placeholders where the code goes, and what is known of it.
+type synthesized struct {
+	Dir      string                `json:"-"`
+	Manifest *cfn.Manifest         `json:"manifest"`
+	Warnings []*storedDiagnostic   `json:"warnings,omitempty"`
+	Inputs   []builtins.Dependency `json:"inputs"`
+	cached   bool                  // from an earlier run
+}
+
 // built is what a build made and what it was made of.
 type built struct {
 	asm      *cfn.Assembly
 	warnings diag.List
 	inputs   []string          // files, absolute
-	env      map[string]string // declared environment inputs, name → value or unsetValue
+	env      map[string]string // declared environment inputs, name → envState
 }
 
-// buildAssembly makes the finished assembly of the project in p.out, replacing what was there in one step.
-func (t *tool) buildAssembly(ctx context.Context, p *project) (*built, error) {
-	engine, done, err := t.engine(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer done()
-	builder := bundle.Open(bundle.Config{Root: p.root, Mode: bundle.Deploy, Cache: filepath.Join(p.state, "cache", "bundles")})
-	defer builder.Close()
-
+// buildAssembly makes the finished assembly of the project in p.out, replacing what was there in one step. keep lists
+// files of p.out that are right if their names are.
+func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*built, error) {
 	work, err := p.workFolder()
 	if err != nil {
 		return nil, err
 	}
 	defer os.RemoveAll(work)
-	draft := filepath.Join(work, "out")
+	builder := bundle.Open(bundle.Config{Root: p.root, Mode: bundle.Deploy, Cache: filepath.Join(p.state, "cache", "bundles")})
+	defer builder.Close()
 
-	bundles := startBundling(ctx, builder)
-	synthesis, err := t.synthesize(ctx, engine, p, draft, false, nil, bundles.add)
-	results := bundles.wait()
+	s, results, err := t.synthesizeAndBundle(ctx, p, builder, work)
 	if err != nil {
 		return nil, err
 	}
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	if problems := bundleProblems(p, synthesis.Manifest, results); problems.HasErrors() {
-		return nil, append(problems, synthesis.Warnings...)
-	} else {
-		synthesis.Warnings = append(synthesis.Warnings, problems...)
-	}
-
 	codes := map[string]cfn.Code{}
 	hashes := map[string]string{}
 	for key, result := range results {
 		codes[key] = cfn.Code{Zip: result.Zip, Hash: result.Hash}
 		hashes[key] = result.Hash
 	}
-	asm, err := cfn.Open(draft)
+	asm, err := cfn.Open(s.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -211,11 +204,15 @@ func (t *tool) buildAssembly(ctx context.Context, p *project) (*built, error) {
 		return nil, err
 	}
 	if needed {
-		if synthesis, err = t.synthesize(ctx, engine, p, draft, false, hashes, nil); err != nil {
+		if s, err = t.synthesizeFresh(ctx, p, filepath.Join(work, "hashed"), hashes, nil); err != nil {
 			return nil, err
 		}
 	}
-	if err := cfn.Finish(draft, synthesis.Manifest, codes); err != nil {
+	draft := filepath.Join(work, "out")
+	if err := reuse(keep, p.out, draft); err != nil {
+		return nil, err
+	}
+	if err := cfn.FinishTo(s.Dir, draft, s.Manifest, codes); err != nil {
 		return nil, err
 	}
 	if err := replaceFolder(draft, p.out); err != nil {
@@ -224,23 +221,146 @@ func (t *tool) buildAssembly(ctx context.Context, p *project) (*built, error) {
 	if asm, err = cfn.Open(p.out); err != nil {
 		return nil, err
 	}
-	return t.account(p, asm, synthesis, results), nil
+	return t.account(asm, s, results, bundleProblems(p, s.Manifest, results)), nil
+}
+
+// synthesizeAndBundle gives the assembly with placeholders and the code of its functions. What an earlier run has
+// synthesized is used when nothing that it read has changed: a changed handler needs no CDK.
+func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bundle.Builder, work string) (*synthesized, map[string]*bundle.Result, error) {
+	if s := t.cachedSynth(p); s != nil {
+		bundles := startBundling(ctx, builder)
+		for _, function := range s.Manifest.Functions {
+			bundles.add(function)
+		}
+		results := bundles.wait()
+		if err := ctx.Err(); err != nil {
+			return nil, nil, err
+		}
+		if !bundleProblems(p, s.Manifest, results).HasErrors() {
+			return s, results, nil
+		}
+		// What is wrong may be what the evaluation looks at, a missing export say, and it has the better place for it.
+	}
+	started := time.Now()
+	bundles := startBundling(ctx, builder)
+	s, err := t.synthesizeFresh(ctx, p, filepath.Join(work, "synth"), nil, bundles.add)
+	results := bundles.wait()
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, nil, err
+	}
+	if problems := bundleProblems(p, s.Manifest, results); problems.HasErrors() {
+		return nil, nil, append(problems, restoreDiagnostics(s.Warnings)...)
+	}
+	if err := t.keepSynth(p, s, started); err != nil {
+		t.log.Warn("the synthesized assembly is not kept", "error", err)
+	}
+	return s, results, nil
+}
+
+// synthesizeFresh evaluates the project into dir.
+func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hashes map[string]string, found func(cfn.Function)) (*synthesized, error) {
+	engine, done, err := t.engine(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	synthesis, err := t.synthesize(ctx, engine, p, dir, false, hashes, found)
+	if err != nil {
+		return nil, err
+	}
+	return &synthesized{Dir: dir, Manifest: synthesis.Manifest, Warnings: storeDiagnostics(synthesis.Warnings), Inputs: synthesis.Inputs}, nil
+}
+
+// synthCache is where the last synthesized assembly of the project lies, with its record beside it.
+func (p *project) synthCache() (dir, memory string) {
+	dir = filepath.Join(p.state, "cache", "synth")
+	return dir, dir + ".json"
+}
+
+// cachedSynth gives the last synthesized assembly when it is still right, else nil.
+func (t *tool) cachedSynth(p *project) *synthesized {
+	dir, memory := p.synthCache()
+	r, err := readRecord(memory)
+	if err != nil {
+		return nil
+	}
+	if ok, _ := r.unchanged(t.buildKey(p), t.envState); !ok {
+		return nil
+	}
+	s := &synthesized{Dir: dir, cached: true}
+	if json.Unmarshal(r.Result, s) != nil || s.Manifest == nil {
+		return nil
+	}
+	return s
+}
+
+// keepSynth puts a synthesized assembly where the next run finds it. The record is taken away first and written last, so
+// that it never speaks of another folder than the one that lies there.
+func (t *tool) keepSynth(p *project, s *synthesized, started time.Time) error {
+	dir, memory := p.synthCache()
+	if err := os.Remove(memory); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	if err := replaceFolder(s.Dir, dir); err != nil {
+		return err
+	}
+	s.Dir = dir
+	written, err := outputs(dir)
+	if err != nil {
+		return err
+	}
+	files, env := t.dependencies(s.Inputs, "handler")
+	r, err := newRecord(t.buildKey(p), started, files, written, env, s)
+	if err != nil {
+		return err
+	}
+	return r.write(memory)
+}
+
+// dependencies splits what a synth read into files and environment, leaving out some kinds.
+func (t *tool) dependencies(inputs []builtins.Dependency, without ...string) (files []string, env map[string]string) {
+	env = map[string]string{}
+	for _, input := range inputs {
+		switch {
+		case slices.Contains(without, input.Kind):
+		case input.Kind == "env":
+			env[input.Name] = t.envState(input.Name)
+		default: // what was looked for and not found matters too
+			files = append(files, input.Name)
+		}
+	}
+	slices.Sort(files)
+	return slices.Compact(files), env
+}
+
+// reuse links files of the last output into the draft of the next. Archives bear the hash of their content as a name, so
+// what is not wanted any more is removed when the assembly is finished.
+func reuse(files []string, from, to string) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	for _, file := range files {
+		name := filepath.Base(file)
+		if filepath.Dir(file) != from || !strings.HasPrefix(name, "asset.") || !strings.HasSuffix(name, ".zip") {
+			continue
+		}
+		os.Link(file, filepath.Join(to, name)) // where links are not to be had it is written again
+	}
+	return nil
 }
 
 // account lists what the build was made of.
-func (t *tool) account(p *project, asm *cfn.Assembly, synthesis *builtins.Synthesis, results map[string]*bundle.Result) *built {
-	b := &built{asm: asm, warnings: synthesis.Warnings, env: map[string]string{}}
-	for _, input := range synthesis.Inputs {
-		switch input.Kind {
-		case "env":
-			b.env[input.Name] = t.envState(input.Name)
-		default: // what was looked for and not found matters too
-			b.inputs = append(b.inputs, input.Name)
-		}
-	}
+func (t *tool) account(asm *cfn.Assembly, s *synthesized, results map[string]*bundle.Result, warnings diag.List) *built {
+	b := &built{asm: asm, warnings: append(restoreDiagnostics(s.Warnings), warnings...)}
+	var bundled []string
 	for _, result := range results {
-		b.inputs = append(b.inputs, result.Inputs...)
+		bundled = append(bundled, result.Inputs...)
 	}
+	b.inputs, b.env = t.dependencies(s.Inputs)
+	b.inputs = append(b.inputs, withSurroundings(bundled)...)
 	slices.Sort(b.inputs)
 	b.inputs = slices.Compact(b.inputs)
 	return b
