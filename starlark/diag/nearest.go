@@ -7,26 +7,36 @@ import (
 
 // Nearest is the known name that name was probably meant to be, "" when none
 // is near. Case and underscores do not count, so "visibilityTimeout" finds
-// "visibility_timeout". Of equally near names the first one wins.
+// "visibility_timeout". Of equally near names the one that begins alike wins,
+// since people mistype ends and middles, then the first one.
 func Nearest(name string, known []string) string {
 	x := fold(name)
-	best, bound := "", (len(x)+1)/2 // half of the name may be wrong
+	best, bound, alike := "", (len(x)+1)/2, 0 // half of the name may be wrong
 	if bound == 0 {
 		return ""
 	}
 	for _, k := range known {
 		y := fold(k)
-		if d := len(x) - len(y); d >= bound || -d >= bound {
+		if d := len(x) - len(y); d > bound || -d > bound {
 			continue
 		}
-		if d := distance(x, y, bound); d < bound {
-			best, bound = k, d
+		d, prefix := distance(x, y, bound+1), commonPrefix(x, y)
+		if d < bound || d == bound && best != "" && prefix > alike {
+			best, bound, alike = k, d, prefix
 			if d == 0 {
 				break
 			}
 		}
 	}
 	return best
+}
+
+func commonPrefix(x, y []rune) int {
+	n := 0
+	for n < len(x) && n < len(y) && x[n] == y[n] {
+		n++
+	}
+	return n
 }
 
 func fold(s string) []rune {
