@@ -40,7 +40,7 @@ func TestNearest(t *testing.T) {
 		t.Errorf("Nearest of a two-letter name with one letter wrong = %q, want none", got)
 	}
 	if got := Nearest("aws_sq", []string{"aws_s3", "aws_sns", "aws_sqs"}); got != "aws_sqs" {
-		t.Errorf("Nearest(aws_sq) = %q, want the one that begins alike, aws_sqs", got)
+		t.Errorf("Nearest(aws_sq) = %q, want the one with more letters in common, aws_sqs", got)
 	}
 	if got := Nearest("länge", []string{"lange", "Länge"}); got != "Länge" {
 		t.Errorf("Nearest(länge) = %q, want Länge", got)

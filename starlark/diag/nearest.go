@@ -1,14 +1,15 @@
 package diag
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 )
 
 // Nearest is the known name that name was probably meant to be, "" when none
 // is near. Case and underscores do not count, so "visibilityTimeout" finds
-// "visibility_timeout". Of equally near names the one that begins alike wins,
-// since people mistype ends and middles, then the first one.
+// "visibility_timeout". Of equally near names the one that shares more letters
+// wins, then the first one.
 func Nearest(name string, known []string) string {
 	x := fold(name)
 	best, bound, alike := "", (len(x)+1)/2, 0 // half of the name may be wrong
@@ -20,9 +21,9 @@ func Nearest(name string, known []string) string {
 		if d := len(x) - len(y); d > bound || -d > bound {
 			continue
 		}
-		d, prefix := distance(x, y, bound+1), commonPrefix(x, y)
-		if d < bound || d == bound && best != "" && prefix > alike {
-			best, bound, alike = k, d, prefix
+		d, letters := distance(x, y, bound+1), shared(x, y)
+		if d < bound || d == bound && best != "" && letters > alike {
+			best, bound, alike = k, d, letters
 			if d == 0 {
 				break
 			}
@@ -31,10 +32,15 @@ func Nearest(name string, known []string) string {
 	return best
 }
 
-func commonPrefix(x, y []rune) int {
+// shared counts the letters that x and y have in common, wherever they stand.
+func shared(x, y []rune) int {
+	rest := slices.Clone(y)
 	n := 0
-	for n < len(x) && n < len(y) && x[n] == y[n] {
-		n++
+	for _, r := range x {
+		if i := slices.Index(rest, r); i >= 0 {
+			rest = slices.Delete(rest, i, i+1)
+			n++
+		}
 	}
 	return n
 }
