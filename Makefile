@@ -35,13 +35,15 @@ lint: ## Check formatting, vet, and that the module files are tidy.
 
 .PHONY: update
 update: ## Rewrite the golden files; read the diff before you commit it.
-	go test ./cmd -run TestScripts -update
-	go test ./builtins/... ./cfn/... ./proxy/... ./starlark/... -run Golden -update
+	go test $$(grep -rl --include='*_test.go' 'flag.Bool("update"' . | xargs -n1 dirname | sort -u) -update
 
 .PHONY: generate
 generate: ## Rebuild the generated files (the CDK index).
 	go generate ./...
 
 .PHONY: bench
-bench: ## Measure against the targets: each figure is printed beside its goal.
-	go test ./cmd -run '^$$' -bench . -benchtime 1x -timeout 20m
+bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure is printed beside its goal.
+	go test ./cmd -run '^$$' -bench Build -benchtime 1x -timeout 20m
+	go test ./builtins -run '^$$' -bench 'SynthWarm|SynthCold|Evaluate'
+	go test ./starlark -run '^$$' -bench ThousandResources
+	go test ./runtime -run '^$$' -bench . -timeout 20m

@@ -1,12 +1,14 @@
 package cmd
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -38,17 +40,58 @@ func binary(b *testing.B) string {
 	return path
 }
 
-func runBuild(b *testing.B, sst, dir string) time.Duration {
+func runBuild(b *testing.B, sst, dir string) (took time.Duration, peakMiB float64) {
 	b.Helper()
 	command := exec.Command(sst, "build", "--stage", "bench")
 	command.Dir = dir
+	var out bytes.Buffer
+	command.Stdout, command.Stderr = &out, &out
 	started := time.Now()
-	out, err := command.CombinedOutput()
-	took := time.Since(started)
-	if err != nil {
-		b.Fatalf("sst build: %v\n%s", err, out)
+	if err := command.Start(); err != nil {
+		b.Fatal(err)
 	}
-	return took
+	stop, peak := make(chan struct{}), make(chan float64)
+	go watchMemory(command.Process.Pid, stop, peak)
+	err := command.Wait()
+	took = time.Since(started)
+	close(stop)
+	peakMiB = <-peak
+	if err != nil {
+		b.Fatalf("sst build: %v\n%s", err, out.Bytes())
+	}
+	return took, peakMiB
+}
+
+// watchMemory finds the most memory that a process and all below it held together, where there is a /proc.
+func watchMemory(pid int, stop <-chan struct{}, peak chan<- float64) {
+	most := 0.0
+	for {
+		most = max(most, residentMiB(pid))
+		select {
+		case <-stop:
+			peak <- most
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
+func residentMiB(pid int) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	kib := 0.0
+	fmt.Sscan(rest, &kib)
+	total := kib / 1024
+	lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, list := range lists {
+		children, _ := os.ReadFile(list)
+		for _, child := range strings.Fields(string(children)) {
+			if id, err := strconv.Atoi(child); err == nil {
+				total += residentMiB(id)
+			}
+		}
+	}
+	return total
 }
 
 func benchmarkBuild(b *testing.B, n int, target time.Duration, before func(dir string, i int)) {
@@ -57,13 +100,17 @@ func benchmarkBuild(b *testing.B, n int, target time.Duration, before func(dir s
 	writeNotes(b, dir, n)
 	runBuild(b, sst, dir) // unpacks the CDK where that was not done
 	var runs []time.Duration
+	most := 0.0
 	for range b.N {
 		for i := range 7 {
 			before(dir, i)
-			runs = append(runs, runBuild(b, sst, dir))
+			took, peak := runBuild(b, sst, dir)
+			runs = append(runs, took)
+			most = max(most, peak)
 		}
 	}
 	report(b, runs, target)
+	b.ReportMetric(most, "peak-MiB")
 }
 
 func remove(b *testing.B, path string) {
