@@ -88,13 +88,15 @@ type tool struct {
 var commands = []func(*tool) *cobra.Command{
 	startCommand,
 	buildCommand,
+	fmtCommand,
 	versionCommand,
 }
 
 // Main runs the verb of this process's command line and gives its exit code.
 func Main() int {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the process whatever it is doing
 	world := &World{
 		Args:      os.Args[1:],
 		Environ:   os.Environ(),
