@@ -55,6 +55,7 @@ func (t *tool) open(ctx context.Context, args []string) (*project, error) {
 	if err := t.resolveStage(p); err != nil {
 		return nil, err
 	}
+	t.openLog(p)
 	p.defaultRegion, err = t.settingsRegion(ctx)
 	return p, err
 }
