@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/gofrs/flock"
 	"github.com/spf13/cobra"
 
 	"sst/builtins/jsii"
@@ -49,31 +50,23 @@ type buildResult struct {
 	Warnings []*storedDiagnostic `json:"warnings,omitempty"`
 }
 
-// build makes the assembly in p.out unless it is there already, and says what it did.
+// build makes the assembly in p.out unless it is there already, and says what it did. Builds of one project wait for each
+// other.
 func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildSummary, error) {
 	memory := filepath.Join(p.state, "cache", "build.json")
-	key := t.buildKey(p)
-	reason := ""
-	var keep []string
-	last, err := readRecord(memory)
-	switch {
-	case err == nil:
-		var result buildResult
-		ok, why := last.unchanged(key, t.envState)
-		if ok && json.Unmarshal(last.Result, &result) == nil {
-			if len(result.Warnings) > 0 { // an unchanged mistake is still one
-				t.view.Diagnostics(restoreDiagnostics(result.Warnings))
-			}
-			result.Summary.Unchanged = true
-			result.Summary.Seconds = time.Since(started).Seconds()
-			return result.Summary, nil
-		}
-		reason = why
-		keep = last.intact()
-	case !errors.Is(err, fs.ErrNotExist):
-		reason = "the record of the last build cannot be read"
+	if summary, _, _ := t.lastBuild(p, memory, started); summary != nil {
+		return *summary, nil
 	}
-
+	lock := flock.New(filepath.Join(p.state, "build.lock"))
+	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
+		return buildSummary{}, fmt.Errorf("lock the output: %w", err)
+	}
+	defer lock.Unlock()
+	last, keep, reason := t.lastBuild(p, memory, started) // another build may have done it meanwhile
+	if last != nil {
+		return *last, nil
+	}
+	began := time.Now()
 	b, err := t.buildAssembly(ctx, p, keep)
 	if err != nil {
 		return buildSummary{}, err
@@ -82,12 +75,35 @@ func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildS
 		t.view.Diagnostics(b.warnings)
 	}
 	summary := summarize(p, b)
-	if err := t.remember(memory, key, started, p, b, summary); err != nil {
+	if err := t.remember(memory, began, p, b, summary); err != nil {
 		t.view.Notice(fmt.Sprintf("The next build will not know about this one: %v", err))
 	}
 	summary.Reason = reason
 	summary.Seconds = time.Since(started).Seconds()
 	return summary, nil
+}
+
+// lastBuild gives the summary of the last build when it would be the same again; else nil, the files of its output that
+// are still good, and what differs.
+func (t *tool) lastBuild(p *project, memory string, started time.Time) (summary *buildSummary, keep []string, reason string) {
+	last, err := readRecord(memory)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, ""
+	}
+	if err != nil {
+		return nil, nil, "the record of the last build cannot be read"
+	}
+	var result buildResult
+	ok, why := last.unchanged(t.buildKey(p), t.envState)
+	if !ok || json.Unmarshal(last.Result, &result) != nil {
+		return nil, last.intact(), why
+	}
+	if len(result.Warnings) > 0 { // an unchanged mistake is still one
+		t.view.Diagnostics(restoreDiagnostics(result.Warnings))
+	}
+	result.Summary.Unchanged = true
+	result.Summary.Seconds = time.Since(started).Seconds()
+	return &result.Summary, nil, ""
 }
 
 func summarize(p *project, b *built) buildSummary {
@@ -103,12 +119,12 @@ func summarize(p *project, b *built) buildSummary {
 	return summary
 }
 
-func (t *tool) remember(path, key string, started time.Time, p *project, b *built, summary buildSummary) error {
+func (t *tool) remember(path string, started time.Time, p *project, b *built, summary buildSummary) error {
 	written, err := outputs(p.out)
 	if err != nil {
 		return err
 	}
-	r, err := newRecord(key, started, b.inputs, written, b.env, buildResult{summary, storeDiagnostics(b.warnings)})
+	r, err := newRecord(t.buildKey(p), started, b.inputs, written, b.env, buildResult{summary, storeDiagnostics(b.warnings)})
 	if err != nil {
 		return err
 	}
