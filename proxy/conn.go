@@ -84,6 +84,7 @@ type attempt struct {
 	link     *devLink
 	cancel   context.CancelCauseFunc
 	answered bool
+	stream   *Stream // the answer, when it is a streamed one
 	kind     string
 	body     []byte
 	expires  time.Time
@@ -446,6 +447,9 @@ func (c *Conn) frame(sock *socket, f *Frame) error {
 	case typeBye:
 		c.forget(l)
 	case typeAck:
+		if msg.credit > 0 {
+			c.granted(msg.id, msg.credit)
+		}
 	default:
 		sock.send(nak(f, "unknown-type"))
 	}
@@ -567,10 +571,12 @@ func (c *Conn) start(l *devLink, msg *received) {
 	go func() {
 		defer c.running.Done()
 		timed, stop := context.WithDeadline(ctx, inv.Deadline)
+		inv.stream = func(contentType string) *Stream { return c.stream(timed, a, contentType) }
 		c.opts.Handler.Invoke(timed, inv)
 		stop()
 		cancel(context.Canceled)
-		if c.answer(a, typeErr, ErrorNoAnswer, errorBody(ErrorNoAnswer, "the function was not answered for")) {
+		none := errorBody(ErrorNoAnswer, "the function was not answered for")
+		if c.answer(a, typeErr, ErrorNoAnswer, none) || a.stream != nil && a.stream.end(endLine{Type: ErrorNoAnswer}, none) {
 			c.log.Error("handler did not answer", "attempt", inv.ID)
 		}
 	}()

@@ -47,8 +47,8 @@ type Frame struct {
 	ID      string // i: attempt id
 	Seq     uint64 // m: number of this frame within session and direction, from 1; 0 = not acknowledged
 	Index   int    // q: chunk number
-	Count   int    // n: number of chunks; 0 means 1, -1 not known yet (streams)
-	Credit  int    // c: bytes the sender is ready to take; reserved
+	Count   int    // n: number of chunks; 0 means 1, -1 a part of a stream: q is its number
+	Credit  int    // c: with i, bytes of that stream there may be in all; else bytes beyond k the sender is ready to take
 	Ack     uint64 // k: all frames up to this number have arrived
 	Code    string // e: reason of a nak or bye
 	Hash    string // h: base64url SHA-256 of the whole message, on chunk 0 of several

@@ -34,7 +34,8 @@ var goldenFrames = map[string]Frame{
 	"res":     {Type: typeRes, ID: testID, Seq: 3, Ack: 2, To: "5d41402abc4b2a76", Data: []byte(`{"statusCode":200}`)},
 	"err":     {Type: typeErr, ID: testID, Seq: 3, Ack: 2, To: "5d41402abc4b2a76", Data: []byte("{\"type\":\"Error\"}\n{\"errorType\":\"Error\",\"errorMessage\":\"no\",\"trace\":[]}")},
 	"stream":  {Type: typeStream, ID: testID, Seq: 4, Index: 1, Count: -1, Data: []byte("part")},
-	"end":     {Type: typeEnd, ID: testID, Seq: 5, Index: 2, Count: 3},
+	"end":     {Type: typeEnd, ID: testID, Seq: 5, Data: []byte("{\"parts\":2}\n")},
+	"credit":  {Type: typeAck, ID: testID, Seq: 6, Ack: 5, Credit: 5242880},
 	"cancel":  {Type: typeCancel, ID: testID, Seq: 3, Ack: 1},
 	"log":     {Type: typeLog, ID: testID, Seq: 3, Data: []byte("line\n")},
 	"ping":    {Type: typePing},
@@ -286,7 +287,7 @@ func TestRefusedMessages(t *testing.T) {
 		{"not gzip", []*Frame{{Seq: 1, Codec: codecGzip, Data: []byte("x")}}, errCodec},
 		{"bomb", []*Frame{{Seq: 1, Codec: codecGzip, Data: bomb}}, errTooLarge},
 		{"before the first", []*Frame{{Seq: 1, Index: 2, Count: 3}}, errChunks},
-		{"stream", []*Frame{{Seq: 9, Index: 5, Count: -1}}, errChunks},
+		{"packed stream", []*Frame{{Seq: 9, Index: 5, Count: -1, Codec: codecGzip}}, errCodec},
 		{"far ahead", []*Frame{{Seq: 1 << 40}}, errBusy},
 	} {
 		order := make([]int, len(test.frames))

@@ -32,6 +32,7 @@ type Invocation struct {
 
 	answer func(kind string, errType string, body []byte) bool
 	log    func(line []byte)
+	stream func(contentType string) *Stream
 }
 
 // Header is what the Runtime API tells beside the event; empty fields were absent.
@@ -62,6 +63,10 @@ func (inv *Invocation) Respond(body []byte) bool { return inv.answer(typeRes, ""
 func (inv *Invocation) Error(errType string, body []byte) bool {
 	return inv.answer(typeErr, errType, body)
 }
+
+// Stream begins a streamed answer, for which Lambda's limit is 200 MB; it is nil when there is another answer already.
+// The Stream must be ended by Close or Fail before Invoke returns.
+func (inv *Invocation) Stream(contentType string) *Stream { return inv.stream(contentType) }
 
 // Log sends lines of the function's log to the sandbox; useful only when Header.Tail asks for it.
 func (inv *Invocation) Log(lines []byte) { inv.log(lines) }

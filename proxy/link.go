@@ -1,7 +1,6 @@
 package proxy
 
 import (
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -11,10 +10,19 @@ import (
 const (
 	ackDelay  = 20 * time.Millisecond // an acknowledgement waits this long for a frame to ride on
 	ackEvery  = 32                    // or for this many frames
+	ackBytes  = 256 << 10             // or for this many bytes
 	rtoMin    = 200 * time.Millisecond
 	rtoMax    = 5 * time.Second
 	rtoFrames = 32 // frames sent again at once
 	sequences = 1 << 16
+)
+
+// Windows: bytes on their way that the other end has not acknowledged.
+const (
+	windowFirst  = 1 << 20   // at the beginning of a session
+	windowMost   = 4 << 20   // it grows up to here as acknowledgements come
+	windowResume = 256 << 10 // after a reconnect: what is left goes out again at the pace of the acknowledgements
+	windowTight  = 64 << 10  // told by a receiver whose memory for incomplete messages is half used up
 )
 
 // link is one end of the conversation between a sandbox and a developer's end. It outlives connections: every frame
@@ -28,15 +36,21 @@ type link struct {
 	memory  *atomic.Int64 // bytes of incomplete messages of the whole end
 
 	mu      sync.Mutex
-	ready   bool   // frames may be sent: the other end is there and knows the session
-	dead    bool   // the session is over
-	to      string // developer's end: the sandbox's connection
-	next    uint64 // number of the last frame posted
-	unacked []*outFrame
+	window  int             // bytes that may be on their way
+	peer    int             // and what the other end is ready to take
+	flying  int             // bytes on their way
+	held    int             // frames posted that are not on their way
+	from    uint64          // the first of them may be here
+	ready   bool            // frames may be sent: the other end is there and knows the session
+	dead    bool            // the session is over
+	to      string          // developer's end: the sandbox's connection
+	next    uint64          // number of the last frame posted
+	unacked []*outFrame     // numbered without a gap
 	got     uint64          // everything up to here has arrived
 	beyond  map[uint64]bool // and these
 	partial map[uint64]*assembly
 	owed    int // frames received since k was last told
+	owedOf  int // their bytes
 	ackOn   bool
 	ackTmr  *time.Timer
 	rtoTmr  *time.Timer
@@ -52,21 +66,31 @@ type outFrame struct {
 	*Frame
 	sentAt time.Time
 	sends  int    // transmissions not known to have failed
+	out    bool   // on its way, as far as we know
 	acked  func() // called under the link's mutex
 }
+
+// cost is what a frame takes of the window.
+func (f *outFrame) cost() int { return len(f.Data) + 256 }
 
 func newLink(sandbox, session string, sock *atomic.Pointer[socket], w format, memory *atomic.Int64) *link {
 	now := time.Now()
 	return &link{
 		session: session, sandbox: sandbox, sock: sock, format: w, memory: memory,
 		beyond: map[uint64]bool{}, partial: map[uint64]*assembly{}, moved: now, heard: now,
+		window: windowFirst, peer: windowMost,
 	}
 }
 
 // post sends a message reliably. acked, which may be nil, is called once the other end has all of it; it must not
 // call the link. post reports false when the session is over.
 func (l *link) post(t, id string, body []byte, acked func()) bool {
-	frames := split(t, id, body, l.format)
+	return l.postFrames(split(t, id, body, l.format), acked, true)
+}
+
+// postFrames sends the frames of one message, as far as the window lets them; the rest follows as acknowledgements
+// come. Without wait it does not block.
+func (l *link) postFrames(frames []*Frame, acked func(), wait bool) bool {
 	now := time.Now()
 	l.mu.Lock()
 	if l.dead {
@@ -76,16 +100,57 @@ func (l *link) post(t, id string, body []byte, acked func()) bool {
 	if len(l.unacked) == 0 {
 		l.moved = now
 	}
-	out := make([]*outFrame, len(frames))
+	if l.held == 0 {
+		l.from = l.next + 1
+	}
 	for n, f := range frames {
 		l.next++
 		f.Seq, f.Session, f.Sandbox = l.next, l.session, l.sandbox
-		out[n] = &outFrame{Frame: f}
+		out := &outFrame{Frame: f}
+		if n == len(frames)-1 {
+			out.acked = acked
+		}
+		l.unacked = append(l.unacked, out)
 	}
-	out[len(out)-1].acked = acked
-	l.unacked = append(l.unacked, out...)
-	l.transmit(now, out, true)
+	l.held += len(frames)
+	l.transmit(now, l.due(), wait)
 	return true
+}
+
+// due gives the frames that may go out now. Called with mu held; what it gives must be transmitted.
+func (l *link) due() (frames []*outFrame) {
+	if !l.ready || l.held == 0 || len(l.unacked) == 0 || l.sock.Load() == nil {
+		return nil
+	}
+	window := min(l.window, l.peer)
+	first := l.unacked[0].Seq
+	for l.from = max(l.from, first); l.held > 0 && l.from <= l.next; l.from++ {
+		f := l.unacked[l.from-first]
+		if f.out {
+			continue
+		}
+		if l.flying > 0 && l.flying+f.cost() > window {
+			break
+		}
+		l.fly(f, true)
+		frames = append(frames, f)
+	}
+	return frames
+}
+
+// fly notes that a frame is on its way, or is not any more. Called with mu held.
+func (l *link) fly(f *outFrame, out bool) {
+	switch {
+	case f.out == out:
+	case out:
+		l.flying += f.cost()
+		l.held--
+	default:
+		l.flying -= f.cost()
+		l.held++
+		l.from = min(l.from, f.Seq)
+	}
+	f.out = out
 }
 
 // open posts the init of a session. Nothing else is sent before the other end has answered, so that a session which
@@ -94,7 +159,7 @@ func (l *link) open(body []byte) {
 	l.post(typeInit, "", body, nil)
 	l.mu.Lock()
 	l.ready = true
-	l.transmit(time.Now(), slices.Clone(l.unacked), false)
+	l.transmit(time.Now(), l.due(), false)
 	l.detach()
 }
 
@@ -113,7 +178,7 @@ func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
 		batch = append(batch, f.Frame)
 	}
 	to, ack := l.to, l.got
-	l.owed = 0
+	l.owed, l.owedOf = 0, 0
 	l.armResend()
 	l.mu.Unlock()
 	for _, f := range batch {
@@ -125,11 +190,21 @@ func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
 	}
 }
 
+// bare makes a frame that is not numbered: it says what has arrived, and how much more is welcome. Called with mu held.
+func (l *link) bare(t string) *Frame {
+	l.owed, l.owedOf = 0, 0
+	f := &Frame{Version: Version, Type: t, Session: l.session, Sandbox: l.sandbox, To: l.to, Ack: l.got}
+	if l.memory.Load() > totalBytes/2 {
+		f.Credit = windowTight
+	}
+	return f
+}
+
 // control sends a frame that is not acknowledged and not kept.
 func (l *link) control(t, code string) {
 	l.mu.Lock()
-	f := &Frame{Version: Version, Type: t, Code: code, Session: l.session, Sandbox: l.sandbox, To: l.to, Ack: l.got}
-	l.owed = 0
+	f := l.bare(t)
+	f.Code = code
 	l.mu.Unlock()
 	if sock := l.sock.Load(); sock != nil {
 		sock.send(f)
@@ -140,6 +215,8 @@ func (l *link) control(t, code string) {
 type received struct {
 	typ, id string
 	body    []byte
+	index   int // of a part of a stream
+	credit  int
 }
 
 // receive takes a frame of this session. It returns the message that is complete with it, if any; an error means the
@@ -147,26 +224,33 @@ type received struct {
 func (l *link) receive(f *Frame) (*received, error) {
 	now := time.Now()
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.heard = now
 	l.trim(f.Ack, now)
+	msg, err := l.take(f)
+	l.transmit(now, l.due(), false)
+	return msg, err
+}
+
+// take is called with mu held.
+func (l *link) take(f *Frame) (*received, error) {
 	if f.Seq == 0 {
+		if f.Type == typeAck || f.Type == typeResume {
+			l.peer = windowMost
+			if f.Credit > 0 {
+				l.peer = min(f.Credit, windowMost)
+			}
+		}
 		return &received{typ: f.Type, id: f.ID, body: f.Data}, nil
 	}
 	if f.Seq <= l.got || l.beyond[f.Seq] {
-		l.owe(ackEvery) // the other end did not hear our acknowledgement: tell at once
+		l.owe(ackEvery, 0) // the other end did not hear our acknowledgement: tell at once
 		return nil, nil
 	}
 	if f.Seq > l.got+sequences {
 		return nil, errBusy
 	}
-	if uint64(f.Index) >= f.Seq {
+	if f.Count >= 0 && uint64(f.Index) >= f.Seq {
 		return nil, errChunks
-	}
-	first := f.Seq - uint64(f.Index)
-	a := l.partial[first]
-	if a == nil {
-		a = &assembly{}
 	}
 	if f.Count > 1 && l.memory.Add(int64(len(f.Data))) > totalBytes {
 		l.memory.Add(-int64(len(f.Data)))
@@ -177,7 +261,23 @@ func (l *link) receive(f *Frame) (*received, error) {
 		l.got++
 		delete(l.beyond, l.got)
 	}
-	l.owe(1)
+	l.owe(1, len(f.Data))
+	if f.Count < 0 { // a part of a stream, complete by itself
+		if f.Codec != codecPlain && f.Codec != codecRaw {
+			return nil, errCodec
+		}
+		return &received{typ: f.Type, id: f.ID, body: f.Data, index: f.Index}, nil
+	}
+	return l.collect(f)
+}
+
+// collect puts a chunk to the others of its message. Called with mu held.
+func (l *link) collect(f *Frame) (*received, error) {
+	first := f.Seq - uint64(f.Index)
+	a := l.partial[first]
+	if a == nil {
+		a = &assembly{}
+	}
 	err := a.add(f)
 	if a.missing > 0 {
 		l.partial[first] = a
@@ -194,7 +294,7 @@ func (l *link) receive(f *Frame) (*received, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &received{typ: f.Type, id: f.ID, body: body}, nil
+	return &received{typ: f.Type, id: f.ID, body: body, credit: f.Credit}, nil
 }
 
 // trim forgets what the other end has. Called with mu held.
@@ -204,6 +304,12 @@ func (l *link) trim(ack uint64, now time.Time) {
 		f := l.unacked[n]
 		if f.acked != nil {
 			f.acked()
+		}
+		if f.out {
+			l.flying -= f.cost()
+			l.window = min(l.window+f.cost(), windowMost)
+		} else {
+			l.held--
 		}
 		if f.sends == 1 {
 			if rtt := now.Sub(f.sentAt); l.srtt == 0 {
@@ -226,11 +332,11 @@ func (l *link) trim(ack uint64, now time.Time) {
 }
 
 // owe notes that k must be told. Called with mu held.
-func (l *link) owe(n int) {
+func (l *link) owe(n, bytes int) {
 	l.owed += n
-	if l.owed >= ackEvery {
-		l.owed = 0
-		f := &Frame{Version: Version, Type: typeAck, Session: l.session, Sandbox: l.sandbox, To: l.to, Ack: l.got}
+	l.owedOf += bytes
+	if l.owed >= ackEvery || l.owedOf >= ackBytes {
+		f := l.bare(typeAck)
 		if sock := l.sock.Load(); sock != nil {
 			sock.send(f)
 		}
@@ -287,7 +393,7 @@ func (l *link) overdue() {
 	var again []*outFrame
 	if now.Sub(l.moved) >= l.rto {
 		for _, f := range l.unacked {
-			if now.Sub(f.sentAt) >= l.rto {
+			if f.out && now.Sub(f.sentAt) >= l.rto {
 				if again = append(again, f); len(again) == rtoFrames {
 					break
 				}
@@ -295,6 +401,7 @@ func (l *link) overdue() {
 		}
 		if len(again) > 0 {
 			l.rto = min(2*l.rto, rtoMax)
+			l.window = max(l.window/2, windowResume)
 		}
 	}
 	if len(again) == 0 {
@@ -304,30 +411,18 @@ func (l *link) overdue() {
 }
 
 // resumed is called when the other end has told over a new connection (or a new one of ours) what it has: everything
-// beyond is sent again, except what has just been sent.
+// beyond is sent again at the pace of the acknowledgements, except what has just been sent.
 func (l *link) resumed(fresh time.Duration) {
 	now := time.Now()
 	l.mu.Lock()
 	l.ready = true
-	var again []*outFrame
 	for _, f := range l.unacked {
-		if f.sends == 0 || now.Sub(f.sentAt) >= fresh {
-			again = append(again, f)
+		if f.out && (f.sends == 0 || now.Sub(f.sentAt) >= fresh) {
+			l.fly(f, false)
+			l.window = min(l.window, windowResume)
 		}
 	}
-	if len(again) < 64 {
-		l.transmit(now, again, false)
-		return
-	}
-	l.mu.Unlock()
-	go func() { // the reader must not wait for room in the queue
-		for len(again) > 0 {
-			n := min(len(again), 64)
-			l.mu.Lock()
-			l.transmit(time.Now(), again[:n], true)
-			again = again[n:]
-		}
-	}()
+	l.transmit(now, l.due(), false)
 }
 
 // detach stops sending until the next resumed.
@@ -396,11 +491,16 @@ func (l *link) withdraw(id string) (untouched bool) {
 		untouched = untouched || mine(f) && f.Index == 0
 	}
 	for n := len(l.unacked); untouched && n > 0 && mine(l.unacked[n-1]) && l.unacked[n-1].sends == 0; n-- {
+		l.fly(l.unacked[n-1], false)
+		l.held--
 		l.unacked = l.unacked[:n-1]
 		l.next--
 	}
 	for _, f := range l.unacked {
 		if mine(f) {
+			if f.out {
+				l.flying -= len(f.Data)
+			}
 			f.Frame = &Frame{Version: Version, Type: typeAck, Session: l.session, Sandbox: l.sandbox, Seq: f.Seq}
 			untouched = false
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"sync"
@@ -62,15 +63,17 @@ type Sandbox struct {
 
 // call is a request in flight. Guarded by Sandbox.mu, but for acked.
 type call struct {
-	id       string
-	req      Request
-	started  time.Time
-	acked    atomic.Bool // the developer's end has it, so it may run
-	answer   chan *Response
-	tail     []byte
-	finished bool
-	waited   time.Duration // for an acknowledgement, as far as we were running ourselves
-	moved    time.Time     // link.moved when waited was 0
+	id        string
+	req       Request
+	started   time.Time
+	acked     atomic.Bool // the developer's end has it, so it may run
+	answer    chan *Response
+	tail      []byte
+	finished  bool
+	reader    *streamReader // of a streamed answer
+	streaming bool          // the caller has it
+	waited    time.Duration // for an acknowledgement, as far as we were running ourselves
+	moved     time.Time     // link.moved when waited was 0
 }
 
 // Request is an invocation to be made.
@@ -79,6 +82,7 @@ type Request struct {
 	Event     []byte
 	Deadline  time.Time // zero = now + Init.Timeout (or 15 minutes)
 	Header    Header
+	Stream    bool // give a streamed answer as it comes, in Response.Stream; otherwise it is collected
 }
 
 // Response is the answer to a Request.
@@ -88,6 +92,11 @@ type Response struct {
 	FunctionError bool
 	ErrorType     string // set with FunctionError
 	LogTail       []byte // when Header.Tail was set: the last 4 KB
+	ContentType   string // of a streamed answer
+
+	// Stream is a streamed answer, when Request.Stream asked for it: to be read to its end or closed. Its end is io.EOF,
+	// or a *StreamError when the function failed after it had begun to answer. The context of Invoke bounds it too.
+	Stream io.ReadCloser
 
 	own bool // not from the developer's end, which must be told that nobody waits
 }
@@ -133,7 +142,12 @@ func (s *Sandbox) Invoke(ctx context.Context, req Request) (*Response, error) {
 	link := s.link
 	s.startWatch()
 	s.mu.Unlock()
-	defer s.drop(c)
+	dropped := true
+	defer func() {
+		if dropped {
+			s.drop(c)
+		}
+	}()
 	if s.sock.Load() == nil {
 		s.wanted()
 	}
@@ -151,6 +165,10 @@ func (s *Sandbox) Invoke(ctx context.Context, req Request) (*Response, error) {
 	case r := <-c.answer:
 		if r.own {
 			s.cancelCall(c)
+		}
+		if r.Stream != nil { // it stays until it has been read
+			dropped = false
+			c.reader.watch(ctx)
 		}
 		return r, nil
 	case <-deadline.C:
@@ -222,6 +240,10 @@ func (c *call) fail(errType, message string) *Response {
 
 // finish gives a call its answer. Called with mu held; the first answer counts.
 func (s *Sandbox) finish(c *call, r *Response) {
+	if c.streaming {
+		c.reader.fail(&StreamError{r.ErrorType, r.Body})
+		return
+	}
 	if c.finished {
 		return
 	}
@@ -383,6 +405,10 @@ func (s *Sandbox) frame(sock *socket, f *Frame, w format) error {
 			return nil
 		}
 		s.answered(msg.id, &Response{Body: body, FunctionError: true, ErrorType: line.Type})
+	case typeStream:
+		s.streamed(msg)
+	case typeEnd:
+		s.streamEnded(msg)
 	case typeLog:
 		s.mu.Lock()
 		if c := s.calls[msg.id]; c != nil {

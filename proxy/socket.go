@@ -22,38 +22,41 @@ type buffer struct {
 	binary bool
 }
 
+// Buffers come in the sizes of small frames, of full ones of API Gateway and of full local ones.
 var (
-	buffers      = sync.Pool{New: func() any { return &buffer{block: make([]byte, 4<<10)} }}
-	largeBuffers = sync.Pool{New: func() any { return &buffer{block: make([]byte, fastFrameBytes+1024)} }}
+	bufferSizes = [...]int{4 << 10, gatewayFrame + 1024, fastFrameBytes + 1024}
+	buffers     [len(bufferSizes)]sync.Pool
 )
 
 // newBuffer gives a buffer whose block has at least n bytes.
 func newBuffer(n int) *buffer {
-	pool := &buffers
-	if n > 4<<10 {
-		pool = &largeBuffers
+	for i, size := range bufferSizes {
+		if n <= size {
+			if b, ok := buffers[i].Get().(*buffer); ok {
+				return b
+			}
+			return &buffer{block: make([]byte, size)}
+		}
 	}
-	b := pool.Get().(*buffer)
-	if cap(b.block) < n {
-		b.block = make([]byte, n)
-	}
-	b.block = b.block[:cap(b.block)]
-	return b
+	return &buffer{block: make([]byte, n)}
 }
 
 func (b *buffer) free() {
-	b.body = nil
-	switch n := cap(b.block); {
-	case n <= 8<<10:
-		buffers.Put(b)
-	case n <= 2*fastFrameBytes:
-		largeBuffers.Put(b)
+	b.body, b.block = nil, b.block[:cap(b.block)]
+	for i, size := range bufferSizes {
+		if len(b.block) == size {
+			buffers[i].Put(b)
+		}
 	}
 }
 
 // frameBuffer encodes a frame.
 func frameBuffer(f *Frame, ack uint64, to string) *buffer {
-	b := newBuffer(len(f.Data)*4/3 + 512)
+	size := len(f.Data)
+	if f.Codec != codecRaw {
+		size = b64.EncodedLen(size)
+	}
+	b := newBuffer(size + 512)
 	b.body = f.append(b.block[:0], ack, to)
 	b.block = b.body
 	b.binary = f.Codec == codecRaw
@@ -213,7 +216,7 @@ func (s *socket) read() (*buffer, error) {
 	n := headroom
 	for {
 		if n == len(b.block) {
-			large := newBuffer(max(2*n, fastFrameBytes/4))
+			large := newBuffer(2 * n)
 			copy(large.block, b.block[:n])
 			b.free()
 			b = large
