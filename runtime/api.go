@@ -43,8 +43,9 @@ const (
 type runtimeAPI struct {
 	addr   string // 127.0.0.1:port
 	server *http.Server
-	// beforeAnswer is called before an answer is passed on: what the process printed before it belongs to it.
-	beforeAnswer func()
+	// flush is called before an answer is passed on and before the next event: what the process printed belongs to
+	// what it ran until then.
+	flush func()
 	// onNext is called when the process asks for an event, so when the last invocation is over.
 	onNext func()
 
@@ -55,6 +56,7 @@ type runtimeAPI struct {
 	state   apiState
 	current *delivery
 	wake    chan struct{} // closed and replaced when current or state changes
+	channel *channel      // of a worker that speaks frames
 	initErr answer
 	info    map[string]string // what an extension is told when it registers
 }
@@ -101,9 +103,27 @@ func (a *runtimeAPI) close() {
 // deliver hands the next event to the process. The worker must be ready, or become so: see settled.
 func (a *runtimeAPI) deliver(d *delivery) {
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.current = d
+	if ch := a.channel; ch != nil && a.state == apiReady {
+		a.state = apiBusy
+		a.mu.Unlock()
+		ch.send(d)
+		return
+	}
 	a.change()
+	a.mu.Unlock()
+}
+
+// asks notes that the process wants an event; mu is held.
+func (a *runtimeAPI) asks() {
+	if a.state == apiDone {
+		a.current = nil
+	}
+	if a.state != apiBusy {
+		a.state = apiReady
+		a.onNext()
+		a.change()
+	}
 }
 
 // change wakes those who wait for another state; mu is held.
@@ -146,6 +166,10 @@ func (a *runtimeAPI) initError() (answer, bool) {
 func (a *runtimeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !localHost(r.Host) || fromPage(r) {
 		refuse(w, http.StatusForbidden, "Forbidden", "requests of web pages and foreign hosts are refused")
+		return
+	}
+	if r.URL.Path == channelPath {
+		a.openChannel(w, r)
 		return
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/2018-06-01/")
@@ -205,20 +229,14 @@ var (
 )
 
 func (a *runtimeAPI) next(w http.ResponseWriter, r *http.Request) {
+	a.flush()
 	a.mu.Lock()
 	if a.state == apiFailed {
 		a.mu.Unlock()
 		refuse(w, http.StatusForbidden, "InvalidStateTransition", "the runtime reported that it cannot start")
 		return
 	}
-	if a.state == apiDone {
-		a.current = nil
-	}
-	if a.state != apiBusy {
-		a.state = apiReady
-		a.onNext()
-		a.change()
-	}
+	a.asks()
 	for a.current == nil {
 		wake := a.wake
 		a.mu.Unlock()
@@ -281,7 +299,7 @@ func (a *runtimeAPI) answer(w http.ResponseWriter, r *http.Request, id string, i
 	default:
 		got = answer{body: body, contentType: r.Header.Get("Content-Type")}
 	}
-	a.beforeAnswer()
+	a.flush()
 
 	a.mu.Lock()
 	if a.current != d || a.state != apiBusy {

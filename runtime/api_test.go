@@ -19,7 +19,7 @@ func openTestAPI(t *testing.T) (*runtimeAPI, func(method, path, body string, hea
 		t.Fatal(err)
 	}
 	t.Cleanup(api.close)
-	api.beforeAnswer, api.onNext, api.gone = func() {}, func() {}, make(chan struct{})
+	api.flush, api.onNext, api.gone = func() {}, func() {}, make(chan struct{})
 	return api, func(method, path, body string, header ...string) (int, string, http.Header) {
 		req, _ := http.NewRequest(method, "http://"+api.addr+path, strings.NewReader(body))
 		for i := 0; i < len(header); i += 2 {

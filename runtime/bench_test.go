@@ -39,10 +39,10 @@ func post(client *http.Client, url string) error {
 	if err != nil {
 		return err
 	}
-	io.Copy(io.Discard, res.Body)
+	body, err := io.ReadAll(res.Body)
 	res.Body.Close()
 	if res.StatusCode != 200 {
-		return fmt.Errorf("status %d", res.StatusCode)
+		return fmt.Errorf("status %d: %s %v", res.StatusCode, body, err)
 	}
 	return nil
 }

@@ -299,7 +299,9 @@ func TestPoolBounds(t *testing.T) {
 		t.Errorf("canceled acquire: %v", err)
 	}
 	p.mu.Lock()
-	p.waiting = make([]*waiter, maxQueue)
+	for range maxQueue {
+		p.waiting = append(p.waiting, &waiter{fn: &function{}, got: make(chan grant, 1)})
+	}
 	p.mu.Unlock()
 	if _, err := p.acquire(t.Context(), fn("d")); err != errBusy {
 		t.Errorf("full queue: %v", err)

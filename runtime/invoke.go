@@ -35,7 +35,7 @@ func (s *Server) invoke(ctx context.Context, req request, finish func(*proxy.Res
 	c := &call{id: req.id, function: req.fn.ID, trigger: req.trigger}
 	s.calls.Store(req.id, c)
 	defer s.calls.Delete(req.id)
-	got, err := s.pass(ctx, req)
+	got, err := s.pass(ctx, req, c)
 	event := Finished{RequestID: req.id, Function: req.fn.ID, Trigger: req.trigger}
 	if finish != nil {
 		event.Status = finish(got, err)
@@ -58,12 +58,15 @@ func (s *Server) invoke(ctx context.Context, req request, finish func(*proxy.Res
 }
 
 // pass sends a request through a sandbox of its function.
-func (s *Server) pass(ctx context.Context, req request) (*proxy.Response, error) {
+func (s *Server) pass(ctx context.Context, req request, c *call) (*proxy.Response, error) {
 	sb, err := s.pool.acquire(ctx, req.fn)
 	if err != nil {
 		return nil, err
 	}
 	defer s.pool.release(sb)
+	c.mu.Lock()
+	c.delivered = func() { s.pool.started(sb) }
+	c.mu.Unlock()
 	// The function's own time begins when its worker has the event; the worker sees to that.
 	return sb.wire.Invoke(ctx, proxy.Request{
 		RequestID: req.id, Event: req.event, Header: req.header,

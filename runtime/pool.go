@@ -4,14 +4,24 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
 	"sst/proxy"
 )
 
-// maxQueue bounds the invocations that wait for a sandbox.
-const maxQueue = 1000
+const (
+	// maxQueue bounds the invocations that wait for a sandbox.
+	maxQueue = 1000
+	// patience is how long an invocation waits for a busy sandbox before another is made. A short function is done
+	// sooner than another process has started, and a process that runs hot answers several times as fast as a cold one.
+	patience = 20 * time.Millisecond
+	// A sandbox counts as starting until it runs its first invocation, at most startTime. More than maxStarting of a
+	// function at once would only take the processor from each other.
+	startTime   = 250 * time.Millisecond
+	maxStarting = 2
+)
 
 var errBusy = errors.New("too many invocations are waiting")
 
@@ -22,6 +32,8 @@ type sandbox struct {
 	fn   *function
 	wire *proxy.Sandbox
 	used time.Time
+
+	starting bool // guarded by pool.mu
 }
 
 // pool owns the sandboxes of a local run. One is made when all of a function's are busy, as Lambda does, within bounds
@@ -35,6 +47,7 @@ type pool struct {
 	idle    map[string][]*sandbox
 	busy    map[*sandbox]struct{}
 	count   map[string]int // by function, idle and busy
+	begun   map[string]int // of those, starting
 	total   int
 	waiting []*waiter
 	closing sync.WaitGroup
@@ -42,8 +55,9 @@ type pool struct {
 }
 
 type waiter struct {
-	fn  *function
-	got chan grant // buffered
+	fn    *function
+	eager bool       // waited long enough for a busy sandbox
+	got   chan grant // buffered
 }
 
 type grant struct {
@@ -53,13 +67,13 @@ type grant struct {
 
 func newPool(max, perFunction int) *pool {
 	return &pool{max: max, perFunction: perFunction, idle: map[string][]*sandbox{},
-		busy: map[*sandbox]struct{}{}, count: map[string]int{}}
+		busy: map[*sandbox]struct{}{}, count: map[string]int{}, begun: map[string]int{}}
 }
 
 // acquire gives a sandbox of the function for one invocation.
 func (p *pool) acquire(ctx context.Context, fn *function) (*sandbox, error) {
 	p.mu.Lock()
-	if sb, err := p.try(fn); sb != nil || err != nil {
+	if sb, err := p.try(fn, false); sb != nil || err != nil {
 		p.mu.Unlock()
 		return sb, err
 	}
@@ -70,17 +84,25 @@ func (p *pool) acquire(ctx context.Context, fn *function) (*sandbox, error) {
 	w := &waiter{fn: fn, got: make(chan grant, 1)}
 	p.waiting = append(p.waiting, w)
 	p.mu.Unlock()
-	select {
-	case g := <-w.got:
-		return g.sandbox, g.err
-	case <-ctx.Done():
+	hurry := time.NewTimer(patience)
+	defer hurry.Stop()
+	for {
+		select {
+		case g := <-w.got:
+			return g.sandbox, g.err
+		case <-hurry.C:
+			p.mu.Lock()
+			w.eager = true
+			p.serve()
+			p.mu.Unlock()
+			continue
+		case <-ctx.Done():
+		}
+		break
 	}
 	p.mu.Lock()
-	for i, other := range p.waiting {
-		if other == w {
-			p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-			break
-		}
+	if i := slices.Index(p.waiting, w); i >= 0 {
+		p.waiting = slices.Delete(p.waiting, i, i+1)
 	}
 	p.mu.Unlock()
 	select {
@@ -93,8 +115,41 @@ func (p *pool) acquire(ctx context.Context, fn *function) (*sandbox, error) {
 	return nil, context.Cause(ctx)
 }
 
-// try gives an idle sandbox or makes one; nil means there is no room. mu is held.
-func (p *pool) try(fn *function) (*sandbox, error) {
+// serve gives the first in line that can have one a sandbox; mu is held.
+func (p *pool) serve() {
+	for i, w := range p.waiting {
+		if got, err := p.try(w.fn, w.eager); got != nil || err != nil {
+			p.waiting = slices.Delete(p.waiting, i, i+1)
+			w.got <- grant{got, err}
+			return
+		}
+	}
+}
+
+// started says that a sandbox runs its first invocation, or has had its time to come that far.
+func (p *pool) started(sb *sandbox) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.settle(sb) {
+		p.serve()
+	}
+}
+
+// settle ends the counting of a sandbox as starting; mu is held.
+func (p *pool) settle(sb *sandbox) bool {
+	if !sb.starting {
+		return false
+	}
+	sb.starting = false
+	if p.begun[sb.fn.ID]--; p.begun[sb.fn.ID] == 0 {
+		delete(p.begun, sb.fn.ID)
+	}
+	return true
+}
+
+// try gives an idle sandbox or makes one; nil means that there is no room, or that waiting is better as long as the
+// caller is not eager. mu is held.
+func (p *pool) try(fn *function, eager bool) (*sandbox, error) {
 	if p.ended {
 		return nil, errClosing
 	}
@@ -107,6 +162,9 @@ func (p *pool) try(fn *function) (*sandbox, error) {
 		}
 		p.discard(sb)
 	}
+	if p.count[fn.ID] > 0 && (!eager || p.begun[fn.ID] >= maxStarting) {
+		return nil, nil
+	}
 	if p.count[fn.ID] >= p.perFunction || p.total >= p.max && !p.evict() {
 		return nil, nil
 	}
@@ -117,6 +175,9 @@ func (p *pool) try(fn *function) (*sandbox, error) {
 	p.total++
 	p.count[fn.ID]++
 	p.busy[sb] = struct{}{}
+	sb.starting = true
+	p.begun[fn.ID]++
+	time.AfterFunc(startTime, func() { p.started(sb) })
 	return sb, nil
 }
 
@@ -139,6 +200,7 @@ func (p *pool) evict() bool {
 // discard ends a sandbox that is neither idle nor busy any more. mu is held.
 func (p *pool) discard(sb *sandbox) {
 	p.total--
+	p.settle(sb)
 	if p.count[sb.fn.ID]--; p.count[sb.fn.ID] == 0 {
 		delete(p.count, sb.fn.ID)
 	}
@@ -159,16 +221,9 @@ func (p *pool) release(sb *sandbox) {
 		p.discard(sb)
 		return
 	}
+	p.settle(sb)
 	p.idle[sb.fn.ID] = append(p.idle[sb.fn.ID], sb)
-	for i, w := range p.waiting {
-		got, err := p.try(w.fn)
-		if got == nil && err == nil {
-			continue
-		}
-		p.waiting = append(p.waiting[:i], p.waiting[i+1:]...)
-		w.got <- grant{got, err}
-		return
-	}
+	p.serve()
 }
 
 // reap ends what has been idle since before the time given, and what stale says is of another app than the present one.

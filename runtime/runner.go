@@ -25,9 +25,10 @@ type call struct {
 	trigger  string
 	tail     func(line []byte) // nil: nobody wants the log's tail
 
-	mu      sync.Mutex // guards what follows
-	running time.Duration
-	cold    bool
+	mu        sync.Mutex // guards what follows
+	running   time.Duration
+	cold      bool
+	delivered func() // called when a worker that was started for it has the event; nil: nobody waits for that
 }
 
 // runner is the developer's end: it runs invocations in workers, one worker a sandbox.
@@ -192,7 +193,11 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 		if ready {
 			c.mu.Lock()
 			c.cold = c.cold || fresh
+			delivered := c.delivered
 			c.mu.Unlock()
+			if fresh && delivered != nil {
+				delivered()
+			}
 			return r.deliver(ctx, s, w, inv, c, timeout, fresh)
 		}
 		s.worker = nil

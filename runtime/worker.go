@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	goruntime "runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -117,11 +118,8 @@ func (f *factory) start(path string, args, env []string, dir string, stdin bool,
 	}
 	w.output = out
 	api.gone = w.exited
-	api.beforeAnswer = out.flush
-	api.onNext = func() {
-		out.flush()
-		out.attribute(nil)
-	}
+	api.flush = out.flush
+	api.onNext = func() { out.attribute(nil) }
 	w.cmd = exec.Command(path, args...)
 	w.cmd.Dir = dir
 	w.cmd.Stdout, w.cmd.Stderr = stdout, stderr
@@ -222,12 +220,11 @@ func (f *factory) openNode(c *code, sandbox map[string]string) (*worker, error) 
 		}
 	}
 	line, err := json.Marshal(struct {
-		Api     string            `json:"api"`
 		Task    string            `json:"task"`
 		Handler string            `json:"handler"`
 		Major   int               `json:"major"`
 		Env     map[string]string `json:"env"`
-	}{w.api.addr, c.dir, c.entry, nodeMajor(c.spec.Runtime), workerEnv(f.base, sandbox, c.dir, c.entry, w.api.addr)})
+	}{c.dir, c.entry, nodeMajor(c.spec.Runtime), workerEnv(f.base, sandbox, c.dir, c.entry, w.api.addr)})
 	if err != nil {
 		return nil, err
 	}
@@ -244,7 +241,10 @@ func (f *factory) startNode(env []string, args ...string) (*worker, error) {
 	args = append([]string{
 		"--enable-source-maps", "--max-http-header-size=2097152", filepath.Join(f.dir, "worker.mjs"),
 	}, args...)
-	return f.start(f.opts.Node.Path, args, env, f.dir, true, nil)
+	return f.start(f.opts.Node.Path, args, env, f.dir, true, func(w *worker) {
+		shim := slices.Index(w.cmd.Args, filepath.Join(f.dir, "worker.mjs"))
+		w.cmd.Args = slices.Insert(w.cmd.Args, shim+1, w.api.addr)
+	})
 }
 
 func nodeMajor(runtime string) int {

@@ -1,10 +1,11 @@
 // The process side of a Node function. It waits, everything loaded, for one line of JSON on stdin that says which
-// function it is, loads the handler as Lambda's own runtime does, and then speaks the Runtime API.
+// function it is, loads the handler as Lambda's own runtime does, and then speaks the Runtime API: events and answers in
+// frames over one connection (channel.go), streams and what goes wrong otherwise by HTTP.
 //
 // Functions for nodejs24.x and later follow the runtime client 4.x (no callbacks, nothing catches a stray rejection),
 // older ones 3.x (callbacks, beforeExit, exit codes 128 and 129).
 import fs from 'node:fs';
-import http from 'node:http';
+import net from 'node:net';
 import path from 'node:path';
 import { createRequire } from 'node:module';
 import { Writable } from 'node:stream';
@@ -16,6 +17,10 @@ const HIGH_WATER = Symbol.for('aws.lambda.runtime.handler.streaming.highWaterMar
 const REQUEST_ID = Symbol.for('aws.lambda.runtime.requestId');
 const PRELUDE_TYPE = 'application/vnd.awslambda.http-integration-response';
 const BASE = '/2018-06-01/runtime/';
+
+// Loaded when it is needed: it is a fifth of the time that a start takes.
+let loadedHTTP;
+const http = () => loadedHTTP ??= process.getBuiltinModule?.('node:http') ?? createRequire(import.meta.url)('node:http');
 
 const fault = (name, message, stack) => {
   const err = new Error(message);
@@ -62,28 +67,89 @@ function readBinding() {
   return JSON.parse(Buffer.concat(chunks).toString());
 }
 
-// warm makes and ends one request to nowhere, so that the first real one finds everything compiled.
-function warm() {
-  return new Promise((done) => {
-    const server = http.createServer((req, res) => { req.resume(); res.end('{}'); });
-    server.listen(0, '127.0.0.1', () => {
-      const req = http.request({ host: '127.0.0.1', port: server.address().port, method: 'POST' }, (res) => {
-        res.on('data', () => {});
-        res.on('end', () => server.close(done));
-      });
-      req.on('error', () => server.close(done));
-      req.end('{}');
-    });
-    server.on('error', done);
-  });
+let agent, host, port;
+let channel; // to the Runtime API of this worker
+let received = Buffer.alloc(0); // of the channel, from the first frame that is not complete on
+let upgraded = false;
+let opened; // called with the upgrade
+let waiting = null; // for an event
+let asked = false; // the last answer asked for the next event
+
+// connect opens the channel, and ends when it is open. It keeps the process alive only while an event is awaited.
+function connect(address) {
+  const split = address.lastIndexOf(':');
+  host = address.slice(0, split);
+  port = Number(address.slice(split + 1));
+  channel = net.connect({ host, port, noDelay: true });
+  channel.on('error', () => process.exit(1));
+  channel.on('close', () => process.exit(1)); // nobody waits for us any more
+  channel.on('data', onData);
+  channel.write(`GET /sst/worker HTTP/1.1\r\nHost: ${host}:${port}\r\nConnection: Upgrade\r\nUpgrade: sst-worker/1\r\n\r\n`);
+  return new Promise((open) => { opened = open; });
 }
 
-let agent, host, port;
+// onData puts the pieces of a large event together once, when all are there.
+let pieces = [];
+let pending = 0; // bytes in pieces
+let wanted = 0; // bytes that make the next frame complete
+function onData(chunk) {
+  pieces.push(chunk);
+  if ((pending += chunk.length) < wanted) return;
+  received = pieces.length === 1 ? chunk : Buffer.concat(pieces, pending);
+  take();
+}
+
+function take() {
+  if (!upgraded) {
+    const end = received.indexOf('\r\n\r\n');
+    if (end < 0) return keep(0);
+    if (!received.toString('latin1', 0, end).startsWith('HTTP/1.1 101')) process.exit(1);
+    upgraded = true;
+    if (waiting === null) channel.unref();
+    opened();
+    received = received.subarray(end + 4);
+  }
+  if (received.length < 8) return keep(8);
+  const head = 8 + received.readUInt32BE(0);
+  const end = head + received.readUInt32BE(4);
+  if (received.length < end || waiting === null) return keep(end);
+  const headers = JSON.parse(received.toString('utf8', 8, head));
+  const body = received.toString('utf8', head, end);
+  received = received.subarray(end);
+  keep(8);
+  channel.unref();
+  const got = waiting;
+  waiting = null;
+  got({ headers, body });
+}
+
+// keep leaves what was received for later, until there are so many bytes.
+function keep(bytes) {
+  pieces = received.length > 0 ? [received] : [];
+  pending = received.length;
+  wanted = bytes;
+}
+
+function send(kind, body) {
+  const head = Buffer.allocUnsafe(5);
+  head[0] = kind.charCodeAt(0);
+  if (typeof body !== 'string') {
+    head.writeUInt32BE(0, 1);
+    channel.write(head);
+    return;
+  }
+  const data = Buffer.from(body);
+  head.writeUInt32BE(data.length, 1);
+  channel.write(data.length < 65536 ? Buffer.concat([head, data]) : head);
+  if (data.length >= 65536) channel.write(data);
+}
+
+const agentOf = () => agent ??= new (http().Agent)({ keepAlive: true, maxSockets: 1 });
 
 // call makes one request of the Runtime API. A server that is gone ends the process: nobody waits for it any more.
 function call(method, name, headers, body) {
   return new Promise((resolve) => {
-    const req = http.request({ agent, host, port, method, path: BASE + name, headers }, (res) => {
+    const req = http().request({ agent: agentOf(), host, port, method, path: BASE + name, headers }, (res) => {
       const chunks = [];
       res.on('data', (chunk) => chunks.push(chunk));
       res.on('end', () => resolve({ status: res.statusCode, headers: res.headers,
@@ -101,10 +167,15 @@ const post = (name, type, body) => {
   if (type) headers['Lambda-Runtime-Function-Error-Type'] = type;
   return call('POST', name, headers, data);
 };
-const postResult = (id, text) => post(`invocation/${id}/response`, '', text);
 const postError = (name, err) => {
   const shape = describe(err);
   return post(name, headerText(shape.errorType), JSON.stringify(shape));
+};
+const sendResult = (text) => { send('r', text); asked = true; };
+const sendError = (err) => {
+  const shape = describe(err);
+  send('e', `${headerText(shape.errorType)}\n${JSON.stringify(shape)}`);
+  asked = true;
 };
 const headerText = (s) => String(s).replace(/[^\x20-\x7e]/g, '?');
 
@@ -131,7 +202,7 @@ class ResponseStream extends Writable {
   }
   #open() {
     if (this.#req) return this.#req;
-    this.#req = http.request({ agent, host, port, method: 'POST', path: this.#path, headers: {
+    this.#req = http().request({ agent: agentOf(), host, port, method: 'POST', path: this.#path, headers: {
       'Lambda-Runtime-Function-Response-Mode': 'streaming',
       'Trailer': 'Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body',
       'Transfer-Encoding': 'chunked',
@@ -258,14 +329,15 @@ function contextOf(headers) {
 }
 
 async function next() {
-  const answer = await call('GET', 'invocation/next', {});
-  if (answer.status !== 200) process.exit(1);
-  const { headers } = answer;
+  channel.ref();
+  if (!asked) send('n');
+  asked = false;
+  const { headers, body } = await new Promise((got) => { waiting = got; take(); });
   const id = headers['lambda-runtime-aws-request-id'];
   globalThis[REQUEST_ID] = id;
   const trace = headers['lambda-runtime-trace-id'];
   if (trace) process.env._X_AMZN_TRACE_ID = trace; else delete process.env._X_AMZN_TRACE_ID;
-  return { id, headers, body: answer.body };
+  return { id, headers, body };
 }
 
 let onIdle = null; // what beforeExit does
@@ -279,7 +351,7 @@ async function streamingLoop(handler, legacy) {
     if (legacy) context.callbackWaitsForEmptyEventLoop = true;
     onStray = (err, code) => postError(`invocation/${inv.id}/error`, err).then(() => process.exit(code));
     try {
-      const result = handler(JSON.parse(inv.body.toString()), stream, context);
+      const result = handler(JSON.parse(inv.body), stream, context);
       if (typeof result?.then !== 'function') {
         await stream.fail('Streaming does not support non-async handlers.');
         continue;
@@ -300,17 +372,17 @@ async function promiseLoop(handler) {
     const inv = await next();
     let text;
     try {
-      const result = await handler(JSON.parse(inv.body.toString()), contextOf(inv.headers));
+      const result = await handler(JSON.parse(inv.body), contextOf(inv.headers));
       try {
         text = stringify(result);
       } catch {
         throw fault('JSONStringifyError', 'Unable to stringify response body');
       }
     } catch (err) {
-      await postError(`invocation/${inv.id}/error`, err);
+      sendError(err);
       continue;
     }
-    await postResult(inv.id, text);
+    sendResult(text);
   }
 }
 
@@ -322,7 +394,7 @@ async function callbackLoop(handler) {
     const inv = await next();
     await new Promise((ready) => {
       const path = `invocation/${inv.id}`;
-      const fail = (err) => { onIdle = null; postError(`${path}/error`, err).then(ready); };
+      const fail = (err) => { onIdle = null; sendError(err); ready(); };
       const succeed = (result) => {
         let text;
         try {
@@ -332,7 +404,8 @@ async function callbackLoop(handler) {
           return;
         }
         onIdle = null;
-        postResult(inv.id, text).then(ready);
+        sendResult(text);
+        ready();
       };
       let decided = false;
       const once = (decide) => (...args) => { if (!decided) { decided = true; decide(...args); } };
@@ -360,7 +433,7 @@ async function callbackLoop(handler) {
       };
       try {
         Object.assign(context, contextOf(inv.headers));
-        const result = handler(JSON.parse(inv.body.toString()), context, callback);
+        const result = handler(JSON.parse(inv.body), context, callback);
         if (typeof result?.then === 'function') result.then(context.succeed, context.fail);
       } catch (err) {
         callback(err);
@@ -380,17 +453,13 @@ function catchStrays() {
 }
 
 async function main() {
-  if (process.argv[2] === 'spare') await warm();
+  const open = connect(process.argv[2]);
+  if (process.argv[3] === 'spare') await open;
   const bind = readBinding();
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, bind.env);
   process.chdir(bind.task);
   process.argv.length = 2;
-  const split = bind.api.lastIndexOf(':');
-  host = bind.api.slice(0, split);
-  port = Number(bind.api.slice(split + 1));
-  agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-
   const legacy = bind.major < 24;
   if (legacy) catchStrays();
   installGlobals();
