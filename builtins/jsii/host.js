@@ -303,6 +303,13 @@ function lookup(fqn) {
 }
 options.warm.forEach(lookup); // modules load with the first use of a class
 
+// The first stack without a region makes the tokens of its zones for all that follow, in whatever session. Made here, they are
+// constants.
+loading++;
+const anywhere = { account: cdk.Aws.ACCOUNT_ID, region: cdk.Aws.REGION, node: { tryGetContext: () => undefined }, azLiteralWarningSilenced: true };
+void Object.assign(Object.create(cdk.Stack.prototype), anywhere).availabilityZones;
+loading--;
+
 // ---------------------------------------------------------------- objects
 
 let objects; // id → object; several ids may have the same one
