@@ -21,7 +21,8 @@ const (
 // Stub is the function's end for Lambda: one JavaScript module without dependencies that speaks the Runtime API.
 // Its configuration is the environment variable SST_LIVE (see docs/protocol.md, "The stub").
 //
-//go:embed stub.mjs
+//go:generate go test . -run TestGoldenStub -update
+//go:embed stub.min.mjs
 var Stub []byte
 
 // Error types made by the wire itself; every other error type is the function's own.

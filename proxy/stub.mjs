@@ -2,6 +2,7 @@
 // developer's machine and posts the answer, byte for byte. One file without dependencies, Node 18 or later. Configured by
 // SST_LIVE: {"url": relay, "function": id, "runtime", "timeout": of the function, "token": bearer token instead of SigV4}.
 // Run as a program it is the runtime; `handler` is the lesser form for where that is not allowed.
+// What is deployed is stub.min.mjs, made from this file by `go generate ./proxy`.
 import http from "node:http"
 import https from "node:https"
 import { createHash, createHmac, randomBytes } from "node:crypto"
@@ -11,7 +12,8 @@ import { fileURLToPath } from "node:url"
 
 const VERSION = 1
 const FRAME = 31000, MESSAGE = 7 << 20, GZIP_FROM = 2048, CHUNKS = 8192
-const ACK_DELAY = 20, ACK_EVERY = 32, RTO_MIN = 200, RTO_MAX = 5000, RTO_FRAMES = 32
+const ACK_DELAY = 20, ACK_EVERY = 32, ACK_BYTES = 256 << 10, RTO_MIN = 200, RTO_MAX = 5000, RTO_FRAMES = 32
+const WINDOW_FIRST = 1 << 20, WINDOW = 4 << 20, WINDOW_RESUME = 256 << 10, OVERHEAD = 256
 const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, PROBE_PERIOD = 200, GRACE = 10000, WATCH = 100
 const MARGIN = 300 // ms before the deadline at which the stub answers itself, so that the sandbox survives
 const STALE = 9 * 60000 // API Gateway drops an idle connection after 10 minutes
@@ -146,7 +148,8 @@ class Link {
   constructor(sandbox, session, frame, write) {
     Object.assign(this, {
       sandbox, session, write, chunk: Math.floor((frame - 700) / 4) * 3, ready: true, next: 0, unacked: [], got: 0,
-      beyond: new Set(), partial: new Map(), owed: 0, rto: RTO_MIN, moved: clock(), heard: clock(),
+      beyond: new Set(), partial: new Map(), owed: 0, owedOf: 0, rto: RTO_MIN, moved: clock(), heard: clock(),
+      window: WINDOW_FIRST, peer: WINDOW, flying: 0,
     })
   }
 
@@ -154,7 +157,7 @@ class Link {
     const { d, ...head } = { v: VERSION, s: this.session, w: this.sandbox, ...fields, k: this.got || undefined }
     let text = JSON.stringify(head).replace(/[\u007f-\uffff]/g, c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"))
     if (d && d.length) text = text.slice(0, -1) + ',"d":"' + d.toString("base64url") + '"}'
-    this.owed = 0
+    this.owed = this.owedOf = 0
     this.write(text)
   }
 
@@ -169,12 +172,29 @@ class Link {
       const f = { t, i, m: ++this.next, z, d: data.subarray(q * this.chunk, (q + 1) * this.chunk) }
       if (n > 1) Object.assign(f, { q, n })
       if (n > 1 && q === 0) f.h = createHash("sha256").update(body).digest("base64url")
-      frames.push({ f, sends: 0, at: 0 })
+      frames.push(f)
     }
-    const first = !this.unacked.length
-    this.unacked.push(...frames)
+    this.postFrames(frames)
+  }
+
+  postFrames(frames) {
+    if (!this.unacked.length) this.moved = clock()
+    for (const f of frames) this.unacked.push({ f, sends: 0, at: 0, out: false, cost: (f.d ? f.d.length : 0) + OVERHEAD })
+    this.pump()
+  }
+
+  // pump sends what the window lets out.
+  pump() {
+    if (!this.ready) return
+    const frames = []
+    for (const u of this.unacked) {
+      if (u.out) continue
+      if (this.flying && this.flying + u.cost > Math.min(this.window, this.peer)) break
+      u.out = true
+      this.flying += u.cost
+      frames.push(u)
+    }
     this.transmit(frames)
-    if (first) this.moved = clock()
   }
 
   // open posts the init of a session. Nothing else is sent before the other end has answered, so that a session which
@@ -185,7 +205,6 @@ class Link {
   }
 
   transmit(frames) {
-    if (!this.ready) return
     for (const frame of frames) {
       frame.sends++
       frame.at = clock()
@@ -198,17 +217,28 @@ class Link {
     this.heard = clock()
     const n = this.unacked.findIndex(u => u.f.m > (f.k || 0))
     if (n !== 0 && this.unacked.length) {
-      this.unacked.splice(0, n < 0 ? this.unacked.length : n)
+      for (const u of this.unacked.splice(0, n < 0 ? this.unacked.length : n)) {
+        if (!u.out) continue
+        this.flying -= u.cost
+        this.window = Math.min(this.window + u.cost, WINDOW)
+      }
       this.moved = clock()
       this.rto = RTO_MIN
     }
-    const { m, q = 0 } = f, count = f.n || 1
+    const { m, q = 0 } = f, count = f.n || 1, part = count === -1
     const bytes = Buffer.from(f.d || "", "base64url")
+    if (!m && (f.t === "ack" || f.t === "resume")) this.peer = Math.min(f.c || WINDOW, WINDOW)
+    this.pump()
     if (!m) return { t: f.t, i: f.i, body: bytes }
-    if (m <= this.got || this.beyond.has(m)) return this.owe(ACK_EVERY)
-    if (count > CHUNKS || count < 1 || q < 0 || q >= count || q >= m) throw "chunks"
+    if (m <= this.got || this.beyond.has(m)) return this.owe(ACK_EVERY, 0)
+    if (count > CHUNKS || !part && (count < 1 || q < 0 || q >= count || q >= m)) throw "chunks"
     this.beyond.add(m)
     while (this.beyond.delete(this.got + 1)) this.got++
+    this.owe(1, bytes.length)
+    if (part) {
+      if (f.z) throw "codec"
+      return { t: f.t, i: f.i, q, body: bytes }
+    }
     const first = m - q
     let a = this.partial.get(first)
     if (!a) this.partial.set(first, a = { parts: [], missing: count, count, bytes: 0, z: f.z })
@@ -216,7 +246,6 @@ class Link {
     a.bytes += bytes.length
     a.hash ||= f.h
     a.parts[q] = bytes
-    this.owe(1)
     if (a.bytes > MESSAGE) a.failed = a.failed || "too-large"
     if (a.count !== count || a.z !== f.z) a.failed = a.failed || "chunks"
     if (a.failed) a.parts = []
@@ -235,9 +264,10 @@ class Link {
     return { t: f.t, i: f.i, body }
   }
 
-  owe(n) {
+  owe(n, bytes) {
     this.owed += n
-    if (this.owed >= ACK_EVERY) return this.frame({ t: "ack" })
+    this.owedOf += bytes
+    if (this.owed >= ACK_EVERY || this.owedOf >= ACK_BYTES) return this.frame({ t: "ack" })
     this.timer ||= setTimeout(() => { this.timer = undefined; this.flush() }, ACK_DELAY)
   }
 
@@ -246,16 +276,23 @@ class Link {
   // overdue sends the oldest frames again when nothing was acknowledged for a whole timeout.
   overdue(now) {
     if (!this.ready || !this.unacked.length || now - this.moved < this.rto) return
-    const again = this.unacked.filter(u => now - u.at >= this.rto).slice(0, RTO_FRAMES)
+    const again = this.unacked.filter(u => u.out && now - u.at >= this.rto).slice(0, RTO_FRAMES)
     if (!again.length) return
     this.rto = Math.min(2 * this.rto, RTO_MAX)
+    this.window = Math.max(this.window / 2, WINDOW_RESUME)
     this.transmit(again)
   }
 
   resumed(fresh) {
     this.ready = true
     const now = clock()
-    this.transmit(this.unacked.filter(u => !u.sends || now - u.at >= fresh))
+    for (const u of this.unacked) {
+      if (!u.out || u.sends && now - u.at < fresh) continue
+      u.out = false
+      this.flying -= u.cost
+      this.window = Math.min(this.window, WINDOW_RESUME)
+    }
+    this.pump()
   }
 
   refused(m) {
@@ -268,11 +305,16 @@ class Link {
     const mine = u => u.f.i === i && u.f.t === "req"
     if (!this.unacked.some(u => mine(u) && !u.f.q)) return false
     while (this.unacked.length && mine(this.unacked.at(-1)) && !this.unacked.at(-1).sends) {
-      this.unacked.pop()
+      const { out, cost } = this.unacked.pop()
+      if (out) this.flying -= cost
       this.next--
     }
     const left = this.unacked.filter(mine)
-    for (const u of left) u.f = { t: "ack", m: u.f.m }
+    for (const u of left) {
+      if (u.out) this.flying -= u.cost - OVERHEAD
+      u.cost = OVERHEAD
+      u.f = { t: "ack", m: u.f.m }
+    }
     return !left.length
   }
 }
@@ -423,13 +465,62 @@ class Sandbox {
       let type = "Unknown"
       try { type = JSON.parse(body.subarray(0, cut)).type } catch {}
       this.finish(call, { type, body: body.subarray(cut + 1) })
+    } else if (t === "stream" && mine) this.part(call, message)
+    else if (t === "end" && mine) {
+      const cut = body.indexOf(10)
+      let line
+      try { line = JSON.parse(body.subarray(0, cut)) } catch { return this.fail(call, "SST.Protocol", "the streamed answer could not be read") }
+      Object.assign(this.stream(call), { parts: line.parts, type: line.type, error: body.subarray(cut + 1) })
+      this.settle(call)
     } else if (t === "log" && mine) process.stdout.write(body)
     else if (t === "resume") link.resumed(0)
-    else if (!["res", "err", "log", "ack", "bye"].includes(t)) this.nak(f, "unknown-type")
+    else if (!["res", "err", "stream", "end", "log", "ack", "bye"].includes(t)) this.nak(f, "unknown-type")
+  }
+
+  // stream is the streamed answer of a call: its parts in order go to out, which the caller's open() gives, or are kept.
+  stream(call) {
+    return call.stream ||= { early: new Map(), next: 0, granted: WINDOW_FIRST, taken: 0, kept: [] }
+  }
+
+  part(call, { q, body }) {
+    const s = this.stream(call)
+    if (q < s.next || s.early.has(q)) return
+    s.early.set(q, body)
+    for (; s.early.has(s.next); s.next++) {
+      let data = s.early.get(s.next)
+      s.early.delete(s.next)
+      if (!s.next) {
+        const cut = data.indexOf(10)
+        try { s.out = call.open?.(JSON.parse(data.subarray(0, cut)).type) } catch { return this.fail(call, "SST.Protocol", "the streamed answer could not be read") }
+        data = data.subarray(cut + 1)
+      }
+      const taken = () => {
+        s.taken += data.length
+        if (this.call !== call || s.taken + WINDOW - s.granted < WINDOW / 4) return
+        s.granted = s.taken + WINDOW
+        this.link.postFrames([{ t: "ack", i: call.id, m: ++this.link.next, c: s.granted }])
+      }
+      if (s.out) s.out.write(data, taken)
+      else {
+        s.kept.push(data)
+        if (s.taken + data.length > MESSAGE) return this.fail(call, "Function.ResponseSizeTooLarge", "Response payload size exceeded maximum allowed payload size.")
+        taken()
+      }
+    }
+    this.settle(call)
+  }
+
+  // settle ends a call whose streamed answer is complete.
+  settle(call) {
+    const s = call.stream
+    if (!(s.next >= s.parts)) return
+    const error = s.type && { type: s.type, body: s.error }
+    this.finish(call, s.out ? { ...error, sent: s.out } : error || { body: Buffer.concat(s.kept) })
   }
 
   finish(call, answer) {
     if (this.call !== call) return
+    if (call.stream?.out) answer.sent = call.stream.out
     this.call = undefined
     clearInterval(call.watch)
     if (this.link) {
@@ -533,18 +624,24 @@ async function answer(sandbox, request) {
 async function main(env) {
   const [host, port] = env.AWS_LAMBDA_RUNTIME_API.split(":")
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1 })
-  const call = (method, path, headers, body) => new Promise((resolve, reject) => {
-    const options = { host, port, method, path: "/2018-06-01/runtime/" + path, agent, headers: { ...headers } }
-    if (body) options.headers["Content-Length"] = body.length
-    const request = http.request(options, response => {
-      const parts = []
-      response.on("data", part => parts.push(part))
-      response.on("error", reject)
-      response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(parts) }))
+  const send = (method, path, headers) => {
+    let request
+    const done = new Promise((resolve, reject) => {
+      request = http.request({ host, port, method, path: "/2018-06-01/runtime/" + path, agent, headers }, response => {
+        const parts = []
+        response.on("data", part => parts.push(part))
+        response.on("error", reject)
+        response.on("end", () => resolve({ status: response.statusCode, headers: response.headers, body: Buffer.concat(parts) }))
+      })
+      request.on("error", reject)
     })
-    request.on("error", reject)
+    return { request, done }
+  }
+  const call = (method, path, headers, body) => {
+    const { request, done } = send(method, path, body ? { ...headers, "Content-Length": body.length } : headers)
     request.end(body)
-  })
+    return done
+  }
   const failure = (type, message) => [
     { "Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": type },
     Buffer.from(JSON.stringify({ errorType: type, errorMessage: message, trace: [] })),
@@ -565,8 +662,28 @@ async function main(env) {
       arn: h["lambda-runtime-invoked-function-arn"], trace: h["lambda-runtime-trace-id"], client: h["lambda-runtime-client-context"],
       cognito: h["lambda-runtime-cognito-identity"], tenant: h["lambda-runtime-aws-tenant-id"], type: h["content-type"],
     }
-    const result = await answer(sandbox, { request, event, deadline: +h["lambda-runtime-deadline-ms"], header })
     const path = "invocation/" + request
+    const open = type => {
+      const { request, done } = send("POST", path + "/response", {
+        "Content-Type": type || "application/octet-stream", "Lambda-Runtime-Function-Response-Mode": "streaming",
+        "Transfer-Encoding": "chunked", Trailer: "Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body",
+      })
+      request.flushHeaders()
+      done.catch(() => {})
+      return Object.assign(request, { done })
+    }
+    const result = await answer(sandbox, { request, event, deadline: +h["lambda-runtime-deadline-ms"], header, open })
+    if (result.sent) { // streamed: all but an error's trailers has been said
+      if (result.type !== undefined) {
+        result.sent.addTrailers({
+          "Lambda-Runtime-Function-Error-Type": result.type.replace(/[^\x20-\x7e]/g, "?"),
+          "Lambda-Runtime-Function-Error-Body": result.body.toString("base64"),
+        })
+      }
+      result.sent.end()
+      await result.sent.done
+      continue
+    }
     const posted = result.type === undefined
       ? await call("POST", path + "/response", { "Content-Type": "application/json" }, result.body)
       : await call("POST", path + "/error", { "Content-Type": "application/json", "Lambda-Runtime-Function-Error-Type": result.type }, result.body)

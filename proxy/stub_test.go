@@ -3,7 +3,9 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -17,13 +19,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/evanw/esbuild/pkg/api"
+
 	"sst/proxy"
 	"sst/proxy/relaytest"
 )
 
-func TestStubSize(t *testing.T) {
+// What is deployed is made of the source, and small (goal G14).
+func TestGoldenStub(t *testing.T) {
+	source, err := os.ReadFile("stub.mjs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := api.Transform(string(source), api.TransformOptions{
+		Format: api.FormatESModule, Target: api.ES2022, Platform: api.PlatformNode, Charset: api.CharsetASCII,
+		MinifyWhitespace: true, MinifyIdentifiers: true, MinifySyntax: true, LegalComments: api.LegalCommentsNone,
+		Banner: "// The function's end of sst-live/1, made from stub.mjs of the sources of sst.",
+	})
+	if len(made.Errors) > 0 {
+		t.Fatal(made.Errors)
+	}
+	if flag.Lookup("update").Value.String() == "true" {
+		if err := os.WriteFile("stub.min.mjs", made.Code, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if !bytes.Equal(made.Code, proxy.Stub) {
+		t.Error("stub.min.mjs is stale: run go generate ./proxy")
+	}
 	if n := len(proxy.Stub); n > 25<<10 {
-		t.Errorf("stub.mjs has %d bytes, want at most 25 KB", n)
+		t.Errorf("the stub has %d bytes, want at most 25 KB", n)
 	}
 }
 
@@ -44,6 +70,9 @@ type event struct {
 type answer struct {
 	kind, errType string // "response" or "error"
 	body          []byte
+	kindOf        string // content type
+	trailer       http.Header
+	first         time.Duration // until the first byte of a streamed answer
 }
 
 func newLambda(t *testing.T) *lambda {
@@ -67,7 +96,12 @@ func newLambda(t *testing.T) *lambda {
 			}
 			return
 		}
-		body, _ := io.ReadAll(r.Body)
+		began := time.Now()
+		r.Body.Read(nil)
+		head := make([]byte, 1)
+		n, _ := io.ReadFull(r.Body, head)
+		first := time.Since(began)
+		body, _ := io.ReadAll(io.MultiReader(bytes.NewReader(head[:n]), r.Body))
 		mu.Lock()
 		e := l.current
 		mu.Unlock()
@@ -78,7 +112,7 @@ func newLambda(t *testing.T) *lambda {
 			return
 		}
 		select {
-		case e.answer <- answer{parts[2], r.Header.Get("Lambda-Runtime-Function-Error-Type"), body}:
+		case e.answer <- answer{parts[2], r.Header.Get("Lambda-Runtime-Function-Error-Type"), body, r.Header.Get("Content-Type"), r.Trailer, first}:
 			w.WriteHeader(http.StatusAccepted)
 		default:
 			t.Errorf("%s: answered twice", e.id)
@@ -150,6 +184,18 @@ func dialEcho(t *testing.T, url string) {
 			inv.Error("Foo.Bar", []byte("{\"stackTrace\":[\"\xff\"]}"))
 		case `"hang"`:
 			<-ctx.Done()
+		case `"stream"`, `"late"`, `"endless"`:
+			w := inv.Stream("text/event-stream")
+			for i := range 300 {
+				w.Write(bytes.Repeat([]byte{byte(i)}, 10_000))
+			}
+			if string(inv.Event) == `"endless"` {
+				<-ctx.Done()
+			}
+			if string(inv.Event) == `"late"` {
+				w.Fail("Foo.Late", []byte(`{"errorType":"Foo.Late"}`))
+			}
+			w.Close()
 		default:
 			inv.Respond(inv.Event)
 		}
@@ -178,6 +224,20 @@ func TestStub(t *testing.T) {
 			}
 			if a := l.invoke(t, []byte(`"fail"`), 30*time.Second); a.kind != "error" || a.errType != "Foo.Bar" || string(a.body) != "{\"stackTrace\":[\"\xff\"]}" {
 				t.Errorf("fail: got %+v", a)
+			}
+			streamed := make([]byte, 0, 3_000_000)
+			for i := range 300 {
+				streamed = append(streamed, bytes.Repeat([]byte{byte(i)}, 10_000)...)
+			}
+			if a := l.invoke(t, []byte(`"stream"`), 30*time.Second); a.kind != "response" || a.kindOf != "text/event-stream" || !bytes.Equal(a.body, streamed) || len(a.trailer.Get("Lambda-Runtime-Function-Error-Type")) > 0 {
+				t.Errorf("stream: got %s %s of %d bytes, %v", a.kind, a.kindOf, len(a.body), a.trailer)
+			}
+			failure := base64.StdEncoding.EncodeToString([]byte(`{"errorType":"Foo.Late"}`))
+			if a := l.invoke(t, []byte(`"late"`), 30*time.Second); !bytes.Equal(a.body, streamed) || a.trailer.Get("Lambda-Runtime-Function-Error-Type") != "Foo.Late" || a.trailer.Get("Lambda-Runtime-Function-Error-Body") != failure {
+				t.Errorf("late error: got %s of %d bytes, %v", a.kind, len(a.body), a.trailer)
+			}
+			if a := l.invoke(t, []byte(`"endless"`), 1500*time.Millisecond); !bytes.Equal(a.body, streamed) || a.trailer.Get("Lambda-Runtime-Function-Error-Type") != proxy.ErrorDeadlineNear {
+				t.Errorf("endless: got %s of %d bytes, %v", a.kind, len(a.body), a.trailer)
 			}
 			if a := l.invoke(t, []byte(`"hang"`), 900*time.Millisecond); a.kind != "error" || a.errType != proxy.ErrorDeadlineNear {
 				t.Errorf("hang: got %s %s %s", a.kind, a.errType, a.body)
