@@ -31,6 +31,8 @@ type answer struct {
 	body        []byte
 	errorType   string
 	contentType string
+	stream      *streamed // the worker still writes it
+	passed      bool      // a stream that was passed on, to its end
 }
 
 // platformError is an error that Lambda reports in the function's place.

@@ -3,7 +3,6 @@ package runtime
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +31,7 @@ const (
 	apiInit   apiState = iota // the runtime has not asked for an event yet
 	apiReady                  // it asks for one
 	apiBusy                   // it has one
+	apiStreaming              // it is still writing its answer
 	apiDone                   // it answered, and may still be working after the answer
 	apiFailed                 // it reported that it cannot start
 )
@@ -236,8 +236,10 @@ func (a *runtimeAPI) next(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "InvalidStateTransition", "the runtime reported that it cannot start")
 		return
 	}
-	a.asks()
-	for a.current == nil {
+	for streaming := a.state == apiStreaming; streaming || a.current == nil; streaming = a.state == apiStreaming {
+		if !streaming {
+			a.asks()
+		}
 		wake := a.wake
 		a.mu.Unlock()
 		select {
@@ -279,6 +281,10 @@ func (a *runtimeAPI) answer(w http.ResponseWriter, r *http.Request, id string, i
 		refuse(w, http.StatusBadRequest, "InvalidFunctionResponseMode", "Invalid function response mode: "+mode)
 		return
 	}
+	if !isError && mode == "streaming" {
+		a.stream(w, r, d)
+		return
+	}
 	body, err := readBody(r)
 	var got answer
 	status := http.StatusAccepted
@@ -290,12 +296,6 @@ func (a *runtimeAPI) answer(w http.ResponseWriter, r *http.Request, id string, i
 		status = http.StatusBadRequest
 	case isError:
 		got = answer{body: body, errorType: errorTypeOf(r.Header, body)}
-	case r.Trailer.Get("Lambda-Runtime-Function-Error-Type") != "":
-		shape, err := base64.StdEncoding.DecodeString(r.Trailer.Get("Lambda-Runtime-Function-Error-Body"))
-		if err != nil || len(shape) == 0 {
-			shape = errorAnswer(r.Trailer.Get("Lambda-Runtime-Function-Error-Type"), "", nil).body
-		}
-		got = answer{body: shape, errorType: r.Trailer.Get("Lambda-Runtime-Function-Error-Type")}
 	default:
 		got = answer{body: body, contentType: r.Header.Get("Content-Type")}
 	}

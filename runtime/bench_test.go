@@ -1,10 +1,14 @@
 package runtime
 
 import (
+	"bytes"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,13 +29,42 @@ func benchProject(b *testing.B) *project {
 		[]cfn.Function{nodeFunction("web/A", "src/a.handler")}, cfn.Route{Key: "POST /", Function: "web/A"})
 }
 
-// quantiles reports p50 and p99 in milliseconds.
-func quantiles(b *testing.B, took []time.Duration) {
+// quantiles reports p50 and p99 in milliseconds, each beside its target; 0 means there is none.
+func quantiles(b *testing.B, took []time.Duration, p50, p99 float64) {
 	slices.Sort(took)
 	ms := func(q float64) float64 { return took[int(q*float64(len(took)-1))].Seconds() * 1000 }
 	b.ReportMetric(ms(0.5), "p50-ms")
 	b.ReportMetric(ms(0.99), "p99-ms")
+	if p50 > 0 {
+		b.ReportMetric(p50, "target-p50-ms")
+	}
+	if p99 > 0 {
+		b.ReportMetric(p99, "target-p99-ms")
+	}
 	b.ReportMetric(0, "ns/op")
+}
+
+// load makes n requests from some callers at once and gives how many were answered in a second.
+func load(b *testing.B, url string, callers int, n int64) float64 {
+	b.Helper()
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
+	defer client.CloseIdleConnections()
+	var left atomic.Int64
+	left.Store(n)
+	var wg sync.WaitGroup
+	began := time.Now()
+	for range callers {
+		wg.Go(func() {
+			for left.Add(-1) >= 0 {
+				if err := post(client, url); err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return float64(n) / time.Since(began).Seconds()
 }
 
 func post(client *http.Client, url string) error {
@@ -64,38 +97,111 @@ func BenchmarkInvoke(b *testing.B) {
 		}
 		took = append(took, time.Since(began))
 	}
-	quantiles(b, took)
+	quantiles(b, took, 0.5, 4)
 }
 
 // BenchmarkThroughput is many callers at once: stretch target 5,000 requests a second.
 func BenchmarkThroughput(b *testing.B) {
 	for _, callers := range []int{10, 50} {
 		b.Run(strconv.Itoa(callers), func(b *testing.B) {
-			p := benchProject(b)
-			url := p.api() + "/"
-			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: callers}}
-			run := func(n int64) {
-				var left atomic.Int64
-				left.Store(n)
-				var wg sync.WaitGroup
-				for range callers {
-					wg.Go(func() {
-						for left.Add(-1) >= 0 {
-							if err := post(client, url); err != nil {
-								b.Error(err)
-								return
-							}
-						}
-					})
-				}
-				wg.Wait()
-			}
-			run(2000)
+			url := benchProject(b).api() + "/"
+			load(b, url, callers, 2000)
 			b.ResetTimer()
-			run(int64(b.N))
-			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "req/s")
+			b.ReportMetric(load(b, url, callers, int64(b.N)), "req/s")
+			b.ReportMetric(5000, "target-req/s")
 		})
 	}
+}
+
+// BenchmarkOffline is the same load on serverless-offline and on us, in turns: target is at least as many requests a
+// second. It runs when SST_BENCH_OFFLINE names a folder with both packages:
+//
+//	npm install --prefix FOLDER serverless@3.40.0 serverless-offline@13.10.1
+func BenchmarkOffline(b *testing.B) {
+	folder := os.Getenv("SST_BENCH_OFFLINE")
+	if folder == "" {
+		b.Skip("skipped: SST_BENCH_OFFLINE is not set")
+	}
+	theirs := startOffline(b, folder)
+	ours := benchProject(b).api() + "/"
+	for _, callers := range []int{1, 10, 50} {
+		b.Run(strconv.Itoa(callers), func(b *testing.B) {
+			load(b, ours, callers, 2000)
+			load(b, theirs, callers, 2000)
+			var us, them []float64
+			for b.Loop() {
+				for range 3 { // in turns, since the machine is not always equally fast
+					us = append(us, load(b, ours, callers, 2000))
+					them = append(them, load(b, theirs, callers, 2000))
+				}
+			}
+			slices.Sort(us)
+			slices.Sort(them)
+			b.ReportMetric(us[len(us)/2], "req/s")
+			b.ReportMetric(them[len(them)/2], "offline-req/s")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}
+
+// startOffline runs the handler of the benchmarks in serverless-offline and gives its URL.
+func startOffline(b *testing.B, folder string) string {
+	b.Helper()
+	node, root := localNode(b), b.TempDir()
+	if err := os.Symlink(filepath.Join(folder, "node_modules"), filepath.Join(root, "node_modules")); err != nil {
+		b.Fatal(err)
+	}
+	for name, text := range map[string]string{
+		"a.mjs": benchHandler,
+		"serverless.yml": `service: bench
+frameworkVersion: "3"
+provider: { name: aws, runtime: nodejs20.x }
+plugins: [serverless-offline]
+functions: { a: { handler: a.handler, events: [{ httpApi: POST / }] } }
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(root, name), []byte(text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	ports := freePorts(b, 3)
+	cmd := exec.Command(node.Path, filepath.Join(folder, "node_modules/serverless/bin/serverless.js"), "offline",
+		"--host", "127.0.0.1", "--httpPort", ports[0], "--lambdaPort", ports[1], "--albPort", ports[2], "--noPrependStageInUrl")
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), "SLS_TELEMETRY_DISABLED=1", "SLS_NOTIFICATIONS_MODE=off", "SLS_TRACKING_DISABLED=1")
+	var said bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &said, &said
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	url := "http://127.0.0.1:" + ports[0] + "/"
+	for began := time.Now(); ; time.Sleep(200 * time.Millisecond) {
+		err := post(http.DefaultClient, url)
+		if err == nil {
+			return url
+		}
+		if time.Since(began) > time.Minute {
+			cmd.Process.Kill()
+			cmd.Wait()
+			b.Fatalf("serverless-offline does not answer: %v\n%s", err, &said)
+		}
+	}
+}
+
+func freePorts(b *testing.B, n int) []string {
+	b.Helper()
+	var ports []string
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer l.Close()
+		_, port, _ := net.SplitHostPort(l.Addr().String())
+		ports = append(ports, port)
+	}
+	return ports
 }
 
 // BenchmarkSaveToServed is from the moment a handler is saved to the answer of the new code: target 110 ms p50.
@@ -118,7 +224,7 @@ func BenchmarkSaveToServed(b *testing.B) {
 		}
 		took = append(took, time.Since(began))
 	}
-	quantiles(b, took)
+	quantiles(b, took, 40, 0)
 }
 
 // BenchmarkColdWorker is the first request to a function without a worker, its bundle built: target 150 ms.
@@ -145,5 +251,5 @@ func BenchmarkColdWorker(b *testing.B) {
 		}
 		took = append(took, time.Since(began))
 	}
-	quantiles(b, took)
+	quantiles(b, took, 150, 0)
 }

@@ -6,7 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -52,6 +54,7 @@ const clockGrain = 10 * time.Millisecond
 // unit is a spec that functions want, with the code of its last build. It is guarded by codes.mu.
 type unit struct {
 	spec      bundle.Spec
+	file      string // the same for units that are built from one file with the same options
 	functions []string
 	code      *code         // nil: never built
 	dirty     bool          // an input is known to have changed
@@ -114,7 +117,7 @@ func (c *codes) update(wanted []bundle.Spec, functions map[string][]string) {
 		keep[key] = true
 		u := c.units[key]
 		if u == nil {
-			u = &unit{spec: spec}
+			u = &unit{spec: spec, file: fileOf(spec)}
 			c.units[key] = u
 		}
 		u.functions = functions[key]
@@ -166,7 +169,7 @@ func (c *codes) get(ctx context.Context, key string) (*code, error) {
 			u.dirty = true
 		default:
 			checked = true // the build starts now, so it sees what was saved before the call
-			c.start([]*unit{u})
+			c.start(c.together(u))
 		}
 	}
 }
@@ -307,8 +310,29 @@ func (c *codes) background() {
 		some = append(some, c.units[key])
 	}
 	if len(some) > 0 && !c.ended {
-		c.start(some)
+		c.start(c.together(some...))
 	}
+}
+
+// fileOf tells which file a spec is built from, without the export, and with which options.
+func fileOf(spec bundle.Spec) string {
+	dir, base := path.Split(spec.Handler)
+	base, _, _ = strings.Cut(base, ".")
+	spec.Handler = dir + base
+	return spec.Key()
+}
+
+// together adds the units that are built from the same files as some: they share the work and the news of it. mu is held.
+func (c *codes) together(some ...*unit) []*unit {
+	all := slices.Clone(some)
+	for _, key := range slices.Sorted(maps.Keys(c.units)) {
+		u := c.units[key]
+		if u.building == nil && !slices.Contains(all, u) &&
+			slices.ContainsFunc(some, func(other *unit) bool { return other.file == u.file }) {
+			all = append(all, u)
+		}
+	}
+	return all
 }
 
 // changed marks what was built from these files and rebuilds it in the background. It reports whether there was any.
@@ -465,6 +489,7 @@ func (c *codes) report(units []*unit, before map[string]*code, built []*code, to
 		return
 	}
 	var rebuilt Rebuilt
+	var broken []BuildFailed
 	for i, u := range units {
 		old, now := before[u.spec.Key()], built[i]
 		c.mu.Lock()
@@ -475,18 +500,31 @@ func (c *codes) report(units []*unit, before map[string]*code, built []*code, to
 			if old != nil && old.failed && slices.EqualFunc(old.messages, now.messages, sameMessage) {
 				continue
 			}
-			for _, f := range functions {
-				c.emit(BuildFailed{Function: f, Messages: now.messages})
+			same := slices.IndexFunc(broken, func(b BuildFailed) bool {
+				return slices.EqualFunc(b.Messages, now.messages, sameMessage)
+			})
+			if same < 0 {
+				same = len(broken)
+				broken = append(broken, BuildFailed{Messages: now.messages})
 			}
+			broken[same].Functions = append(broken[same].Functions, functions...)
 		case old != nil && (old.failed || !old.same(now)):
 			rebuilt.Functions = append(rebuilt.Functions, functions...)
-			rebuilt.Warnings = append(rebuilt.Warnings, now.messages...)
+			for _, m := range now.messages {
+				if !slices.ContainsFunc(rebuilt.Warnings, func(other bundle.Message) bool { return sameMessage(m, other) }) {
+					rebuilt.Warnings = append(rebuilt.Warnings, m)
+				}
+			}
 			for _, s := range old.stamps {
 				if rel, err := filepath.Rel(c.root, s.path); err == nil && stampOf(s.path) != s {
 					rebuilt.Files = append(rebuilt.Files, filepath.ToSlash(rel))
 				}
 			}
 		}
+	}
+	for _, b := range broken {
+		slices.Sort(b.Functions)
+		c.emit(b)
 	}
 	if len(rebuilt.Functions) > 0 {
 		slices.Sort(rebuilt.Functions)

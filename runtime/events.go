@@ -62,10 +62,10 @@ type FunctionError struct {
 	Trace   []string // one frame a line, source-mapped; may be empty
 }
 
-// BuildFailed says that a function's code does not compile. Invocations answer with it until it does.
+// BuildFailed says that the code of these functions does not compile. Invocations answer with it until it does.
 type BuildFailed struct {
-	Function string
-	Messages []bundle.Message
+	Functions []string // those that fail with these messages, as functions of one file do
+	Messages  []bundle.Message
 }
 
 // Rebuilt says that new code of these functions is ready; the next invocation runs it.

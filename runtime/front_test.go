@@ -313,3 +313,49 @@ func TestPoolBounds(t *testing.T) {
 		t.Errorf("function error = %d %s", a.status, a.body)
 	}
 }
+
+// TestPoolPatience has callers that come while the only sandbox is busy: a short function is waited for, and no more
+// than two sandboxes start at once for a long one.
+func TestPoolPatience(t *testing.T) {
+	p := newPool(8, 8)
+	opened := make(chan *sandbox, 8)
+	p.open = func(fn *function) (*sandbox, error) { sb := &sandbox{fn: fn}; opened <- sb; return sb, nil }
+	fn := &function{Function: cfn.Function{ID: "a"}}
+	first, err := p.acquire(t.Context(), fn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.started(first)
+	<-opened
+	got := make(chan *sandbox, 8)
+	go func() { sb, _ := p.acquire(t.Context(), fn); got <- sb }()
+	for p.queued() == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	p.release(first)
+	if sb := <-got; sb != first {
+		t.Fatalf("another sandbox was made: %v", sb)
+	}
+	for range 4 {
+		go func() { sb, _ := p.acquire(t.Context(), fn); got <- sb }()
+	}
+	began := time.Now()
+	second, third := <-opened, <-opened
+	if took := time.Since(began); took < patience/2 {
+		t.Errorf("the second sandbox was made after %v", took)
+	}
+	if time.Since(began) < startTime/2 && len(opened) > 0 {
+		t.Error("three sandboxes start at once")
+	}
+	p.started(second)
+	p.started(third)
+	<-opened
+	<-opened
+}
+
+// queued counts the callers that wait.
+func (p *pool) queued() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.waiting)
+}

@@ -203,7 +203,41 @@ func TestWatch(t *testing.T) {
 		t.Errorf("Rebuilt = %+v", got)
 	}
 	p.write("src/a.js", `export const handler = async () => {`)
-	await(p, "BuildFailed without a request", func(e BuildFailed) bool { return e.Function == "web/A" })
+	await(p, "BuildFailed without a request", func(e BuildFailed) bool { return slices.Equal(e.Functions, []string{"web/A"}) })
+}
+
+// TestOneEventAFile has two functions in one file: what is said of a build is said once.
+func TestOneEventAFile(t *testing.T) {
+	p := newProject(t, map[string]string{"src/a.js": `export const one = async () => 1; export const two = async () => 2;`},
+		[]cfn.Function{nodeFunction("web/One", "src/a.one"), nodeFunction("web/Two", "src/a.two")})
+	both := []string{"web/One", "web/Two"}
+	p.invoke("web-One", "{}")
+	p.invoke("web-Two", "{}")
+	p.write("src/a.js", `export const one = async () => 11; export const two = async () => 22;`)
+	if got := p.invoke("web-One", "{}"); got.body != "11" {
+		t.Errorf("one: %+v", got)
+	}
+	if got := p.invoke("web-Two", "{}"); got.body != "22" {
+		t.Errorf("two: %+v", got)
+	}
+	await(p, "Rebuilt", func(e Rebuilt) bool { return slices.Equal(e.Functions, both) })
+	p.write("src/a.js", `export const one = async () => ;`)
+	p.invoke("web-One", "{}")
+	p.invoke("web-Two", "{}")
+	await(p, "BuildFailed", func(e BuildFailed) bool { return slices.Equal(e.Functions, both) })
+	p.server.events.flush()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var news []Event
+	for _, e := range p.events {
+		switch e.(type) {
+		case Rebuilt, BuildFailed:
+			news = append(news, e)
+		}
+	}
+	if len(news) != 2 {
+		t.Errorf("events of builds: %+v", news)
+	}
 }
 
 // TestManyAtOnce has more callers than workers may be: all are answered.

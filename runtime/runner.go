@@ -127,6 +127,9 @@ func (r *runner) Invoke(ctx context.Context, inv *proxy.Invocation) {
 		c.tail = inv.Log
 	}
 	got := r.run(ctx, inv, c)
+	if got.passed {
+		return
+	}
 	if len(got.body) > maxPayload {
 		got = tooLarge()
 	}
@@ -260,6 +263,10 @@ func (r *runner) deliver(ctx context.Context, s *seat, w *worker, inv *proxy.Inv
 	}()
 	select {
 	case got := <-d.answered:
+		if got.stream != nil {
+			r.pass(ctx, w, inv, got, deadline, timeout)
+			return answer{passed: true}
+		}
 		return got
 	case <-w.exited:
 		s.worker = nil

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -395,7 +396,7 @@ func TestEdit(t *testing.T) {
 	if got := p.invoke("web-A", "{}"); got.functionError != "Unhandled" || !strings.Contains(got.body, "Unexpected") {
 		t.Errorf("broken code: %+v", got)
 	}
-	await(p, "BuildFailed", func(e BuildFailed) bool { return e.Function == "web/A" && len(e.Messages) == 1 })
+	await(p, "BuildFailed", func(e BuildFailed) bool { return slices.Equal(e.Functions, []string{"web/A"}) && len(e.Messages) == 1 })
 	p.write("src/b.ts", "export { v } from './c';\n")
 	if status, _ := p.get("/"); status != 500 {
 		t.Errorf("missing file: %d", status)
