@@ -277,28 +277,25 @@ func (s *session) completeApp(wire *[]jsii.Value) error {
 	if !s.lastCall().inPrelude() {
 		return interp.Errorf("raw-app", "Raw app", "the app is made by sst.App(\"name\"); a cdk.App would be a second one.")
 	}
-	props := map[string]jsii.Value{}
+	var props jsii.Pairs
 	if len(*wire) > 0 {
-		if given, ok := (*wire)[0].(map[string]jsii.Value); ok {
-			props = given
+		props, _ = (*wire)[0].(jsii.Pairs)
+	}
+	context := s.lookups()
+	if given, ok := props.Get("context"); ok {
+		given, _ := given.(jsii.Pairs)
+		for _, p := range given {
+			context.Set(p.Name, p.Value)
 		}
 	}
-	context, _ := props["context"].(map[string]jsii.Value)
-	merged := map[string]jsii.Value{}
-	for key, value := range s.lookups() {
-		merged[key] = value
-	}
-	for key, value := range context {
-		merged[key] = value
-	}
-	merged["aws:cdk:disable-creation-stack-traces"] = true
-	merged["aws:cdk:enable-path-metadata"] = true                      // joins resources with source lines
-	merged["@aws-cdk/core:enableAdditionalMetadataCollection"] = false // for reports that are not made; it costs 5 % of a synth
-	props["context"] = merged
-	delete(props, "outdir") // that of the session
-	props["treeMetadata"] = false
-	props["analyticsReporting"] = false
-	props["autoSynth"] = false
+	context.Set("aws:cdk:disable-creation-stack-traces", true)
+	context.Set("aws:cdk:enable-path-metadata", true)                      // joins resources with source lines
+	context.Set("@aws-cdk/core:enableAdditionalMetadataCollection", false) // for reports that are not made; it costs 5 % of a synth
+	props.Set("context", context)
+	props.Set("outdir", nil) // that of the session
+	props.Set("treeMetadata", false)
+	props.Set("analyticsReporting", false)
+	props.Set("autoSynth", false)
 	*wire = []jsii.Value{props}
 	return nil
 }
@@ -313,15 +310,12 @@ func (s *session) nameStack(o *Object, args starlark.Tuple, wire *[]jsii.Value) 
 	if scope == nil || scope.t.FQN != appFQN || strings.HasPrefix(id, s.prefix()) {
 		return
 	}
-	var props map[string]jsii.Value
+	var props jsii.Pairs
 	if len(*wire) > 2 {
-		props, _ = (*wire)[2].(map[string]jsii.Value)
+		props, _ = (*wire)[2].(jsii.Pairs)
 	}
-	if props == nil {
-		props = map[string]jsii.Value{}
-	}
-	if _, named := props["stackName"]; !named {
-		props["stackName"] = s.prefix() + id
+	if _, named := props.Get("stackName"); !named {
+		props.Set("stackName", s.prefix()+id)
 	}
 	*wire = append((*wire)[:2], props)
 }

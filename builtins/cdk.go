@@ -247,7 +247,7 @@ type structValue struct {
 	s      *session
 	t      *jsii.Type
 	fields map[string]starlark.Value // by Python name
-	wire   map[string]jsii.Value     // by JavaScript name
+	wire   jsii.Pairs                // by JavaScript name
 }
 
 var _ starlark.HasAttrs = (*structValue)(nil)

@@ -240,7 +240,7 @@ func (c *conversion) mapping(v starlark.Value, ref jsii.TypeRef) (jsii.Value, er
 	if !ok {
 		return nil, c.wrong(v, ref)
 	}
-	wire := make(map[string]jsii.Value, len(pairs))
+	wire := make(jsii.Pairs, 0, len(pairs)) // in the order given: it shows in text that is made of maps
 	for _, p := range pairs {
 		c.push(entry(p.name))
 		value, err := c.element(p.value, *ref.Elem)
@@ -248,7 +248,7 @@ func (c *conversion) mapping(v starlark.Value, ref jsii.TypeRef) (jsii.Value, er
 			return nil, err
 		}
 		c.pop()
-		wire[p.name] = value
+		wire = append(wire, jsii.Pair{Name: p.name, Value: value})
 	}
 	return wire, nil
 }
@@ -301,9 +301,28 @@ func (c *conversion) free(v starlark.Value) (jsii.Value, error) {
 	return nil, c.fail("wrong-type", "Wrong type", nil, "got %s, want a string, number, bool, list, dict or CDK object.", shown(v))
 }
 
+// canonical is a converted value whose maps are in the order of their keys.
+func canonical(v jsii.Value) jsii.Value {
+	switch v := v.(type) {
+	case []jsii.Value:
+		list := make([]jsii.Value, len(v))
+		for i, item := range v {
+			list[i] = canonical(item)
+		}
+		return list
+	case jsii.Pairs:
+		m := make(map[string]jsii.Value, len(v))
+		for _, p := range v {
+			m[p.Name] = canonical(p.Value)
+		}
+		return m
+	}
+	return v
+}
+
 // fields converts entries to a struct. strict: names that are not fields are keywords of the call.
-func (c *conversion) fields(t *jsii.Type, pairs []pair, keywords bool) (map[string]jsii.Value, error) {
-	wire := make(map[string]jsii.Value, len(pairs))
+func (c *conversion) fields(t *jsii.Type, pairs []pair, keywords bool) (jsii.Pairs, error) {
+	wire := make(jsii.Pairs, 0, len(pairs))
 	for _, p := range pairs {
 		field, ok := t.Field(p.name)
 		if !ok {
@@ -318,13 +337,13 @@ func (c *conversion) fields(t *jsii.Type, pairs []pair, keywords bool) (map[stri
 			return nil, err
 		}
 		c.pop()
-		wire[field.JS] = value
+		wire.Set(field.JS, value)
 	}
 	for _, field := range t.Fields() {
 		if field.Optional || field.Type.Optional {
 			continue
 		}
-		if _, ok := wire[field.JS]; !ok {
+		if _, ok := wire.Get(field.JS); !ok {
 			name := field.Name
 			f := interp.Errorf("missing-parameter", "Missing parameter", "%s needs %s (%s).", c.inside(t), name, describe(c.s.catalog, field.Type))
 			if len(c.path) > 0 {

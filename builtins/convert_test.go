@@ -87,7 +87,7 @@ func TestConversion(t *testing.T) {
 		args := r.last(t, jsii.Create).Args
 		var got any = map[string]any{}
 		if len(args) > 2 {
-			got = args[2]
+			got = canonical(args[2])
 		}
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s:\n got  %#v\n want %#v", test.src, got, test.want)
@@ -172,5 +172,18 @@ name = bucket.bucket_name
 	}
 	if name, _ := starlark.AsString(globals["name"]); name == "" {
 		t.Errorf("no name")
+	}
+}
+
+func TestMapsKeepTheirOrder(t *testing.T) {
+	_, r, _, err := raw(t, `cdk.CfnResource(stack, "A", type = "A::B::C", properties = {"z": {"y": 1, "x": 2}, "a": 3})`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := r.last(t, jsii.Create).Args
+	want := jsii.Pairs{{Name: "type", Value: "A::B::C"}, {Name: "properties", Value: jsii.Pairs{
+		{Name: "z", Value: jsii.Pairs{{Name: "y", Value: int64(1)}, {Name: "x", Value: int64(2)}}}, {Name: "a", Value: int64(3)}}}}
+	if got := args[len(args)-1]; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
 	}
 }

@@ -111,7 +111,7 @@ func bundleOptions(v starlark.Value, into *bundle.Options) error {
 	if err != nil {
 		return err
 	}
-	data, err := json.Marshal(wire)
+	data, err := json.Marshal(canonical(wire))
 	if err != nil {
 		return err
 	}

@@ -151,7 +151,7 @@ func within(root, path string) bool {
 }
 
 // lookups are the recorded answers of lookups in AWS, for the CDK's context.
-func (s *session) lookups() map[string]jsii.Value {
+func (s *session) lookups() jsii.Pairs {
 	path := filepath.Join(s.root, lockFile)
 	data, err := s.readFile(path)
 	if err != nil {
@@ -162,5 +162,9 @@ func (s *session) lookups() map[string]jsii.Value {
 	if err := json.Unmarshal(data, &context); err != nil {
 		s.warn("wrong-lock", "Unreadable lock file", lockFile+" is not a JSON object: "+err.Error()+".")
 	}
-	return context
+	var pairs jsii.Pairs
+	for _, name := range sortedKeys(context) {
+		pairs.Set(name, context[name])
+	}
+	return pairs
 }

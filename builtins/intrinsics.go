@@ -410,7 +410,7 @@ func toJSON(s *session, _ *starlark.Thread, args starlark.Tuple, kwargs []starla
 		var b bytes.Buffer
 		enc := json.NewEncoder(&b)
 		enc.SetEscapeHTML(false)
-		if err := enc.Encode(wire); err != nil {
+		if err := enc.Encode(canonical(wire)); err != nil {
 			return nil, err
 		}
 		return starlark.String(bytes.TrimRight(b.Bytes(), "\n")), nil
@@ -418,7 +418,7 @@ func toJSON(s *session, _ *starlark.Thread, args starlark.Tuple, kwargs []starla
 	if s.stack == nil {
 		return nil, interp.Errorf("no-stack", "No stack", "a value known only to CloudFormation can be written as JSON only when there is a stack.")
 	}
-	v, err := s.call1(jsii.Op{Kind: jsii.Invoke, Target: s.stack.id, Member: "toJsonString", Args: []jsii.Value{wire},
+	v, err := s.call1(jsii.Op{Kind: jsii.Invoke, Target: s.stack.id, Member: "toJsonString", Args: []jsii.Value{canonical(wire)},
 		Returns: jsii.TypeRef{Kind: jsii.String}, Tag: s.at(nil)})
 	if err != nil {
 		return nil, err
@@ -439,9 +439,9 @@ func hasTokens(v jsii.Value) bool {
 				return true
 			}
 		}
-	case map[string]jsii.Value:
-		for key, item := range v {
-			if hasTokens(item) || strings.Contains(key, "${Token[") {
+	case jsii.Pairs:
+		for _, p := range v {
+			if hasTokens(p.Value) || strings.Contains(p.Name, "${Token[") {
 				return true
 			}
 		}

@@ -109,8 +109,10 @@ func (s *session) structOf(v jsii.StructValue) starlark.Value {
 	if !ok {
 		return s.receive(v.Fields, jsii.TypeRef{Kind: jsii.Any})
 	}
-	value := &structValue{s: s, t: t, wire: v.Fields, fields: map[string]starlark.Value{}}
-	for js, item := range v.Fields {
+	value := &structValue{s: s, t: t, fields: map[string]starlark.Value{}}
+	for _, js := range sortedKeys(v.Fields) {
+		item := v.Fields[js]
+		value.wire.Set(js, item)
 		if field, ok := t.FieldJS(js); ok && item != nil {
 			value.fields[field.Name] = s.receive(item, field.Type)
 		}

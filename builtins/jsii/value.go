@@ -29,6 +29,27 @@ type Pair struct {
 	Value Value
 }
 
+// Get gives the value of a name.
+func (p Pairs) Get(name string) (Value, bool) {
+	for i := range p {
+		if p[i].Name == name {
+			return p[i].Value, true
+		}
+	}
+	return nil, false
+}
+
+// Set gives a name another value, or adds it at the end.
+func (p *Pairs) Set(name string, value Value) {
+	for i := range *p {
+		if (*p)[i].Name == name {
+			(*p)[i].Value = value
+			return
+		}
+	}
+	*p = append(*p, Pair{name, value})
+}
+
 // Ref is an object of the host.
 type Ref struct {
 	ID         int64
