@@ -20,6 +20,8 @@ const (
 	errorBuild = "SST.BuildFailed"
 	// errorStart is ours: the worker process cannot be started.
 	errorStart = "SST.WorkerFailed"
+	// errorAbandoned is ours: a streamed answer whose reader went away.
+	errorAbandoned = "SST.Abandoned"
 )
 
 // maxPayload is what Lambda takes each way: 6 MB and 100 bytes of grace.

@@ -28,12 +28,12 @@ type delivery struct {
 type apiState int
 
 const (
-	apiInit   apiState = iota // the runtime has not asked for an event yet
-	apiReady                  // it asks for one
-	apiBusy                   // it has one
-	apiStreaming              // it is still writing its answer
-	apiDone                   // it answered, and may still be working after the answer
-	apiFailed                 // it reported that it cannot start
+	apiInit      apiState = iota // the runtime has not asked for an event yet
+	apiReady                     // it asks for one
+	apiBusy                      // it has one
+	apiStreaming                 // it is still writing its answer
+	apiDone                      // it answered, and may still be working after the answer
+	apiFailed                    // it reported that it cannot start
 )
 
 // runtimeAPI is the Lambda Runtime API of one worker process, on a loopback port of its own.
@@ -236,9 +236,13 @@ func (a *runtimeAPI) next(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "InvalidStateTransition", "the runtime reported that it cannot start")
 		return
 	}
-	for streaming := a.state == apiStreaming; streaming || a.current == nil; streaming = a.state == apiStreaming {
-		if !streaming {
+	for asked := false; ; {
+		if a.state != apiStreaming && !asked {
+			asked = true
 			a.asks()
+		}
+		if asked && a.current != nil {
+			break
 		}
 		wake := a.wake
 		a.mu.Unlock()

@@ -148,9 +148,14 @@ func TestTrailers(t *testing.T) {
 	fmt.Fprintf(conn, "POST "+pathResponse+" HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n"+
 		"Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n\r\n4\r\nhalf\r\n0\r\n"+
 		"Lambda-Runtime-Function-Error-Type: Mine\r\nLambda-Runtime-Function-Error-Body: e30=\r\n\r\n", "id", api.addr)
-	if got := <-d.answered; got.errorType != "Mine" || string(got.body) != "{}" {
-		t.Errorf("answer = %+v", got)
+	got := <-d.answered
+	if body, err := io.ReadAll(got.stream); string(body) != "half" || err != nil {
+		t.Errorf("stream = %q, %v", body, err)
 	}
+	if late, ok := got.stream.late(); !ok || late.errorType != "Mine" || string(late.body) != "{}" {
+		t.Errorf("late error = %+v", late)
+	}
+	got.stream.close(false)
 	if res, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || res.StatusCode != 202 {
 		t.Errorf("response: %v %v", res, err)
 	}

@@ -24,10 +24,11 @@ var retryAfter = []time.Duration{time.Second, 2 * time.Second}
 // serveLambda answers the Lambda Invoke API, for the AWS SDKs and CLI with an endpoint URL.
 func (s *Server) serveLambda(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", newID())
-	path, ok := strings.CutPrefix(r.URL.EscapedPath(), "/2015-03-31/functions/")
+	version, path, ok := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/functions/")
 	name, rest, _ := strings.Cut(path, "/")
 	name, err := url.PathUnescape(name)
-	if !ok || rest != "invocations" || err != nil {
+	streams := version == "2021-11-15" && rest == "response-streaming-invocations"
+	if !ok || err != nil || !streams && (version != "2015-03-31" || rest != "invocations") {
 		refuseLambda(w, http.StatusNotFound, "UnknownOperationException", "only Invoke is served here")
 		return
 	}
@@ -42,6 +43,10 @@ func (s *Server) serveLambda(w http.ResponseWriter, r *http.Request) {
 	}
 	switch kind := r.Header.Get("X-Amz-Invocation-Type"); kind {
 	case "", "RequestResponse":
+		if streams {
+			s.invokeStream(w, r, fn)
+			return
+		}
 		s.invokeSync(w, r, fn)
 	case "Event":
 		s.invokeAsync(w, r, fn)
@@ -89,23 +94,32 @@ func jsonProblem(data []byte) string {
 	return ""
 }
 
-func (s *Server) invokeSync(w http.ResponseWriter, r *http.Request, fn *function) {
+// readInvoke reads a request to invoke a function; it has answered when that fails.
+func (s *Server) readInvoke(w http.ResponseWriter, r *http.Request, fn *function) (req request, ok bool) {
 	event, ok := readEvent(w, r, maxPayload)
 	if !ok {
-		return
+		return req, false
 	}
-	req := request{fn: fn, id: w.Header().Get("X-Amzn-Requestid"), event: event, trigger: "Invoke"}
+	req = request{fn: fn, id: w.Header().Get("X-Amzn-Requestid"), event: event, trigger: "Invoke"}
 	if encoded := r.Header.Get("X-Amz-Client-Context"); encoded != "" {
 		client, err := base64.StdEncoding.DecodeString(encoded)
 		if err != nil || !json.Valid(client) {
 			refuseLambda(w, http.StatusBadRequest, "InvalidRequestContentException", "Client context must be a valid Base64-encoded JSON object.")
-			return
+			return req, false
 		}
 		req.header.ClientContext = string(client)
 	}
 	req.header.TraceID = r.Header.Get("X-Amzn-Trace-Id")
 	req.header.TenantID = r.Header.Get("X-Amz-Tenant-Id")
 	req.header.Tail = r.Header.Get("X-Amz-Log-Type") == "Tail"
+	return req, true
+}
+
+func (s *Server) invokeSync(w http.ResponseWriter, r *http.Request, fn *function) {
+	req, ok := s.readInvoke(w, r, fn)
+	if !ok {
+		return
+	}
 	got, err := s.invoke(s.ctx, req, func(got *proxy.Response, err error) int {
 		switch {
 		case errors.Is(err, errBusy):

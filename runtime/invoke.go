@@ -17,6 +17,10 @@ type request struct {
 	event   []byte
 	trigger string // in words
 	header  proxy.Header
+
+	// stream, when given, takes an answer that the function streams, as it comes: all of got.Stream. Otherwise such an
+	// answer is collected.
+	stream func(got *proxy.Response) error
 }
 
 // invoke runs a request to its end, whether or not its caller still waits, and reports it. finish, when given, says
@@ -68,10 +72,14 @@ func (s *Server) pass(ctx context.Context, req request, c *call) (*proxy.Respons
 	c.delivered = func() { s.pool.started(sb) }
 	c.mu.Unlock()
 	// The function's own time begins when its worker has the event; the worker sees to that.
-	return sb.wire.Invoke(ctx, proxy.Request{
-		RequestID: req.id, Event: req.event, Header: req.header,
+	got, err := sb.wire.Invoke(ctx, proxy.Request{
+		RequestID: req.id, Event: req.event, Header: req.header, Stream: req.stream != nil,
 		Deadline: time.Now().Add(req.fn.timeout() + initTime + bundleTime),
 	})
+	if err == nil {
+		finishStream(got, req.stream)
+	}
+	return got, err
 }
 
 // newTrace makes an X-Ray trace header that is not sampled.

@@ -134,3 +134,24 @@ func (r *runner) pass(ctx context.Context, w *worker, inv *proxy.Invocation, got
 	}
 	got.stream.close(err != nil)
 }
+
+// finishStream has a streamed answer read to its end, and notes how it ended; one that was collected may be too large.
+func finishStream(got *proxy.Response, read func(*proxy.Response) error) {
+	if got.Stream == nil {
+		if len(got.Body) > maxPayload {
+			large := tooLarge()
+			got.Body, got.FunctionError, got.ErrorType = large.body, true, large.errorType
+		}
+		return
+	}
+	err := read(got)
+	got.Stream.Close()
+	var failed *proxy.StreamError
+	switch {
+	case errors.As(err, &failed):
+		got.FunctionError, got.ErrorType, got.Body = true, failed.Type, failed.Body
+	case err != nil && err != io.EOF:
+		left := errorAnswer(errorAbandoned, "the caller left before the answer was complete", nil)
+		got.FunctionError, got.ErrorType, got.Body = true, left.errorType, left.body
+	}
+}
