@@ -29,5 +29,5 @@
 //
 // Of evaluations that were stopped:
 //
-//	time-limit step-limit cancelled internal
+//	time-limit step-limit memory-limit long-range cancelled internal
 package interp

@@ -28,14 +28,16 @@ type Options struct {
 	Warn        func(d *diag.Diagnostic)            // takes what Check finds that is no error; nil = dropped
 	MaxSteps    uint64                              // of one Exec; 0 = DefaultMaxSteps
 	Timeout     time.Duration                       // of one Exec; 0 = DefaultTimeout
+	MaxMemory   uint64                              // bytes the process may grow by during one Exec; 0 = DefaultMaxMemory
 	Print       func(pos diag.Position, msg string) // nil = print says nothing
 	Local       map[string]any                      // thread locals
 	Builtin     Library                             // prelude programs
 }
 
 const (
-	DefaultMaxSteps = 50_000_000
-	DefaultTimeout  = 30 * time.Second
+	DefaultMaxSteps  = 50_000_000
+	DefaultTimeout   = 30 * time.Second
+	DefaultMaxMemory = 2 << 30
 )
 
 // Library holds the prelude: programs whose path starts with "@sst/", and what
@@ -79,7 +81,8 @@ func (p *Program) File() *File { return p.file }
 // an evaluation that was stopped it only repeats that error.
 type Interp struct {
 	opts    Options
-	modules map[string]*module // by path
+	visible starlark.StringDict // to user files, from the first of them on
+	modules map[string]*module  // by path
 
 	mu    sync.Mutex       // an abandoned goroutine may still be parsing
 	files map[string]*File // user files parsed so far
@@ -108,6 +111,9 @@ func New(opts Options) *Interp {
 	}
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
+	}
+	if opts.MaxMemory == 0 {
+		opts.MaxMemory = DefaultMaxMemory
 	}
 	return &Interp{opts: opts, modules: map[string]*module{}, files: map[string]*File{}}
 }
@@ -168,8 +174,11 @@ func (in *Interp) run(ctx context.Context, name string, body func(*starlark.Thre
 	if in.stopped != nil {
 		return in.stopped
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, in.opts.Timeout, errTimeLimit)
-	defer cancel()
+	ctx, end := context.WithTimeoutCause(ctx, in.opts.Timeout, errTimeLimit)
+	defer end()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go watchMemory(ctx, in.opts.MaxMemory, cancel)
 	r := newRun(in, ctx, name)
 	done := make(chan error, 1)
 	go func() {
@@ -235,6 +244,10 @@ func (in *Interp) evaluate(thread *starlark.Thread, path string) (starlark.Strin
 		if err != nil {
 			return nil, err
 		}
+		if in.visible == nil {
+			in.visible = bounded(predeclared)
+		}
+		predeclared = in.visible
 		if prog, err = starlark.FileProgram(f.tree(), predeclared.Has); err != nil {
 			return nil, diagnose(err, in.source).Sorted()
 		}

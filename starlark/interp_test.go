@@ -335,12 +335,12 @@ func TestLimits(t *testing.T) {
 		code      string
 		line      int
 	}{
-		{"steps", "def f():\n    for i in range(1000000000): i + 1\nf()\n", 100_000, "step-limit", 2},
-		{"a long loop", "def f():\n    for i in range(1000000000000): i + 1\nf()\n", 1 << 50, "time-limit", 2},
+		{"steps", "def f():\n    for i in range(1000000): i + 1\nf()\n", 100_000, "step-limit", 2},
+		{"a long loop", "def f():\n    for i in range(1000000):\n        for j in range(1000000): j + 1\nf()\n", 1 << 50, "time-limit", 3},
 		{"squaring", "x = 3\nfor i in range(100):\n    x = x * x\n", 0, "time-limit", 3},
 		{"squaring late", "x = 3\nfor i in range(6000):\n    y = i\nfor i in range(100):\n    z = 1\n    x = x * x\n", 0, "time-limit", 6},
 		{"shifting and squaring", "x = 1 << 511\nfor i in range(40):\n    x = (x << 511) * x\n", 0, "time-limit", 3},
-		{"one builtin", "a = 1\nb = max(range(200000000))\n", 0, "time-limit", 2},
+		{"one builtin", "a = 1\nb = stall()\n", 0, "time-limit", 2},
 		{"in the prelude", "a = 1\nSpin()\nb = 1\n", 0, "time-limit", 2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -359,6 +359,10 @@ func TestLimits(t *testing.T) {
 				t.Fatal(err)
 			}
 			opts.Predeclared["Spin"] = globals["Spin"]
+			opts.Predeclared["stall"] = starlark.NewBuiltin("stall", func(*starlark.Thread, *starlark.Builtin, starlark.Tuple, []starlark.Tuple) (starlark.Value, error) {
+				time.Sleep(2 * time.Second) // a builtin that looks at nothing
+				return starlark.None, nil
+			})
 			start := time.Now()
 			_, err = in.Exec(context.Background(), "/stacks.star")
 			took := time.Since(start)
@@ -370,6 +374,27 @@ func TestLimits(t *testing.T) {
 				t.Errorf("took %v with a limit of %v", took, limit)
 			}
 		})
+	}
+}
+
+func TestMemoryLimits(t *testing.T) {
+	for _, test := range []struct {
+		src, code string
+		line      int
+	}{
+		{"x = [0]\nfor i in range(40):\n    x = x + x\n", "memory-limit", 3},
+		{"a = 1\nx = list(range(1 << 40))\n", "long-range", 2},
+		{"for i in range(10000001):\n    pass\n", "long-range", 1},
+	} {
+		in := New(Options{
+			MaxMemory: 256 << 20,
+			Read:      func(string) ([]byte, error) { return []byte(test.src), nil },
+		})
+		_, err := in.Exec(context.Background(), "/stacks.star")
+		l := list(t, err)
+		if len(l) != 1 || l[0].Code != test.code || l[0].Span.Start.Line != test.line {
+			t.Errorf("%s: got %v, want %s at line %d", test.src, l, test.code, test.line)
+		}
 	}
 }
 

@@ -1,11 +1,13 @@
 package interp
 
-// What ends an evaluation that would not end by itself: steps, time, cancel.
+// What ends an evaluation that would not end by itself: steps, time, memory, cancel.
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"time"
@@ -16,9 +18,18 @@ import (
 )
 
 var (
-	errTimeLimit = errors.New("time limit")
-	errStepLimit = errors.New("step limit")
+	errTimeLimit   = errors.New("time limit")
+	errStepLimit   = errors.New("step limit")
+	errMemoryLimit = errors.New("memory limit")
 )
+
+// maxRange is how long a range may be. A loop over a longer one meets the step
+// limit anyway; list(range(n)) is one step of the interpreter, which nothing
+// can interrupt while it fills the memory.
+const maxRange = 10_000_000
+
+// memoryInterval is how often the memory of an evaluation is looked at.
+const memoryInterval = 50 * time.Millisecond
 
 // abandonAfter is how long a cancelled evaluation may take to notice. Only an
 // operation that the interpreter cannot interrupt, such as multiplying huge
@@ -116,6 +127,9 @@ func (r *run) stop(cause error, at site) *diag.Diagnostic {
 	case errors.Is(cause, errTimeLimit):
 		d.Code, d.Summary = "time-limit", "Evaluation takes too long"
 		d.Detail = fmt.Sprintf("It was stopped here after %v.", r.in.opts.Timeout)
+	case errors.Is(cause, errMemoryLimit):
+		d.Code, d.Summary = "memory-limit", "Evaluation takes too much memory"
+		d.Detail = fmt.Sprintf("It was stopped here when the process had grown by %d MB.", r.in.opts.MaxMemory>>20)
 	case errors.Is(cause, errStepLimit):
 		d.Code, d.Summary = "step-limit", "Evaluation takes too many steps"
 		d.Detail = fmt.Sprintf("It was stopped here after %d steps.", r.in.opts.MaxSteps)
@@ -159,4 +173,53 @@ func (r *run) place(err error) site {
 		return siteOf(eval.CallStack)
 	}
 	return r.seen()
+}
+
+// watchMemory cancels the evaluation when the process has grown by limit bytes
+// since it began. It ends with ctx. Others in the process may allocate as well,
+// so the limit is far above what an evaluation needs.
+func watchMemory(ctx context.Context, limit uint64, cancel context.CancelCauseFunc) {
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	heap := func() uint64 {
+		metrics.Read(sample)
+		return sample[0].Value.Uint64()
+	}
+	begin := heap()
+	tick := time.NewTicker(memoryInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if now := heap(); now > begin && now-begin > limit {
+				cancel(errMemoryLimit)
+				return
+			}
+		}
+	}
+}
+
+// boundedRange is range() with a limit on its length.
+var boundedRange = starlark.NewBuiltin("range", func(thread *starlark.Thread, b *starlark.Builtin, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	v, err := starlark.Call(thread, starlark.Universe["range"], args, kwargs)
+	if err != nil {
+		return nil, err
+	}
+	if n := starlark.Len(v); n > maxRange {
+		return nil, Errorf("long-range", "Range too long", "range() has %d elements here; at most %d are allowed.", n, maxRange)
+	}
+	return v, nil
+})
+
+// bounded is what user files see: the predeclared names, and range with its limit.
+func bounded(predeclared starlark.StringDict) starlark.StringDict {
+	all := maps.Clone(predeclared)
+	if all == nil {
+		all = starlark.StringDict{}
+	}
+	if !all.Has("range") {
+		all["range"] = boundedRange
+	}
+	return all
 }
