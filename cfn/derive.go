@@ -59,6 +59,8 @@ func (d *derivation) stack(s *Stack) error {
 			if protocol, _ := r.Properties["ProtocolType"].(string); protocol != "WEBSOCKET" {
 				d.m.Apis = append(d.m.Apis, d.api(s, id, r))
 			}
+		case typeURL:
+			d.url(s, id, r)
 		case "AWS::Events::Rule":
 			d.rule(s, id, r)
 		case "AWS::Scheduler::Schedule":
@@ -215,13 +217,7 @@ func (d *derivation) function(s *Stack, value any) *Function {
 
 func (d *derivation) api(s *Stack, id string, r *Resource) Api {
 	api := Api{ID: d.pathOf(s, id), Stack: s.ID, LogicalID: id, Type: "http", Routes: []Route{}}
-	if cors := object(r.Properties["CorsConfiguration"]); len(cors) > 0 {
-		api.Cors = &Cors{
-			AllowCredentials: d.truth(s, cors["AllowCredentials"]), AllowHeaders: d.texts(s, cors["AllowHeaders"]),
-			AllowMethods: d.texts(s, cors["AllowMethods"]), AllowOrigins: d.texts(s, cors["AllowOrigins"]),
-			ExposeHeaders: d.texts(s, cors["ExposeHeaders"]), MaxAge: d.number(s, cors["MaxAge"]),
-		}
-	}
+	api.Cors = d.cors(s, r.Properties["CorsConfiguration"])
 	if quick := r.Properties["Target"]; quick != nil { // an API made with its only route
 		route := Route{Key: cmp.Or(d.text(s, r.Properties["RouteKey"]), "$default"), Payload: "2.0"}
 		if f := d.function(s, quick); f != nil {

@@ -53,12 +53,13 @@ type Function struct {
 	Position     Position    `json:"position,omitzero"`
 }
 
-// Api is an HTTP API with the routes that lead to functions of ours.
+// Api is what answers HTTP requests, with the routes that lead to functions of ours.
 type Api struct {
 	ID        string  `json:"id"`
 	Stack     string  `json:"stack"`
 	LogicalID string  `json:"logicalId"`
-	Type      string  `json:"type"` // "http"
+	Type      string  `json:"type"`             // "http", or "url" of a function
+	Stream    bool    `json:"stream,omitempty"` // a function URL that streams answers
 	Cors      *Cors   `json:"cors,omitempty"`
 	Routes    []Route `json:"routes"`
 }

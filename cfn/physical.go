@@ -17,6 +17,7 @@ const (
 	typeVersion  = "AWS::Lambda::Version"
 	typeHTTPAPI  = "AWS::ApiGatewayV2::Api"
 	typeRESTAPI  = "AWS::ApiGateway::RestApi"
+	typeURL      = "AWS::Lambda::Url"
 )
 
 // errUnknown says that a resource's type or attribute has no local value.
@@ -121,7 +122,12 @@ func (e *evaluation) stackID(s *Stack) string {
 func (e *evaluation) attribute(s *Stack, id string, r *Resource, attribute string) (any, error) {
 	region := e.region(s)
 	switch r.Type { // those that are not called by a name of their own
-	case typeAlias, typeVersion, "AWS::Lambda::Url":
+	case typeURL:
+		if attribute == "FunctionUrl" {
+			return e.functionURL(s, id) + "/", nil
+		}
+		return e.qualified(s, r, attribute)
+	case typeAlias, typeVersion:
 		return e.qualified(s, r, attribute)
 	case "AWS::ApiGatewayV2::Stage", "AWS::ApiGateway::Stage":
 		if attribute == "" {
@@ -234,7 +240,7 @@ func (e *evaluation) qualified(s *Stack, r *Resource, attribute string) (any, er
 		qualifier = name
 	}
 	target := r.Properties["FunctionName"]
-	if r.Type == "AWS::Lambda::Url" {
+	if r.Type == typeURL {
 		target = r.Properties["TargetFunctionArn"]
 	}
 	function, err := e.text(s, target)
@@ -246,7 +252,7 @@ func (e *evaluation) qualified(s *Stack, r *Resource, attribute string) (any, er
 	}
 	switch attribute {
 	case "", "AliasArn", "FunctionArn":
-		if r.Type == "AWS::Lambda::Url" {
+		if r.Type == typeURL {
 			return function, nil
 		}
 		return function + ":" + qualifier, nil
@@ -254,4 +260,9 @@ func (e *evaluation) qualified(s *Stack, r *Resource, attribute string) (any, er
 		return qualifier, nil
 	}
 	return nil, errUnknown
+}
+
+// functionURL is the address of a function URL, without the slash at the end.
+func (e *evaluation) functionURL(s *Stack, id string) string {
+	return fmt.Sprintf("https://%s.lambda-url.%s.on.aws", made(s, id, 32), e.region(s))
 }

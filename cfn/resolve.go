@@ -202,6 +202,9 @@ func (r *Resolver) index() error {
 						r.endpoints = append(r.endpoints, endpoint{s, id, url.(string)})
 					}
 				}
+				for _, id := range t.all(typeURL) {
+					r.endpoints = append(r.endpoints, endpoint{s, id, e.functionURL(s, id)})
+				}
 			}
 		}
 	})

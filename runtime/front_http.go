@@ -42,7 +42,7 @@ func (s *Server) openFronts(apis []cfn.Api) (changed bool, err error) {
 	wanted := map[string]bool{}
 	next := s.opts.Port
 	for _, api := range apis {
-		if api.Type != "" && api.Type != "http" {
+		if api.Type != "" && api.Type != "http" && api.Type != "url" {
 			continue
 		}
 		wanted[api.ID] = true
@@ -164,13 +164,22 @@ func (f *apiFront) serve(w http.ResponseWriter, r *http.Request, config *apiConf
 	}
 	// The invocation goes on when the caller has left or was sent away.
 	answered := make(chan *httpAnswer, 1)
-	go f.server.invoke(f.server.ctx, request{fn: fn, id: id, event: event, trigger: r.Method + " " + r.URL.Path},
+	req := request{fn: fn, id: id, event: event, trigger: r.Method + " " + r.URL.Path}
+	if config.Stream {
+		f.serveStream(w, r, req)
+		return
+	}
+	go f.server.invoke(f.server.ctx, req,
 		func(got *proxy.Response, err error) int {
 			a := httpResult(got, err)
 			answered <- a
 			return a.status
 		})
-	patience := time.NewTimer(apiTime)
+	limit := apiTime
+	if config.Type == "url" {
+		limit = 15 * time.Minute // Lambda's own
+	}
+	patience := time.NewTimer(limit)
 	defer patience.Stop()
 	select {
 	case a := <-answered:
@@ -220,6 +229,15 @@ func httpResult(got *proxy.Response, err error) *httpAnswer {
 var ours = []string{"Connection", "Keep-Alive", "Transfer-Encoding", "Upgrade", "Content-Length", "Te", "Trailer"}
 
 func (a *httpAnswer) write(w http.ResponseWriter) {
+	if a.status >= 200 && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
+		w.Header().Set("Content-Length", strconv.Itoa(len(a.body)))
+	}
+	a.begin(w)
+	w.Write(a.body)
+}
+
+// begin sends status and headers.
+func (a *httpAnswer) begin(w http.ResponseWriter) {
 	h := w.Header()
 	for name, values := range a.header {
 		if slices.Contains(ours, name) || strings.HasPrefix(name, "Access-Control-") && h[corsMark] != nil {
@@ -228,11 +246,7 @@ func (a *httpAnswer) write(w http.ResponseWriter) {
 		h[name] = values
 	}
 	delete(h, corsMark)
-	if a.status >= 200 && a.status != http.StatusNoContent && a.status != http.StatusNotModified {
-		h.Set("Content-Length", strconv.Itoa(len(a.body)))
-	}
 	w.WriteHeader(a.status)
-	w.Write(a.body)
 }
 
 // corsMark is set between applyCors and write: the Api has a CORS configuration.
