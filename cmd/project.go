@@ -52,12 +52,27 @@ func (t *tool) open(ctx context.Context, args []string) (*project, error) {
 	if err := os.MkdirAll(p.state, 0o755); err != nil {
 		return nil, problemf("sst keeps its state, caches and output there.", "the folder %s cannot be made: %v", p.state, errors.Unwrap(err))
 	}
-	if err := t.resolveStage(p); err != nil {
+	if err := ignoreState(p.state); err != nil {
+		return nil, err
+	}
+	if err := t.resolveStage(ctx, p); err != nil {
 		return nil, err
 	}
 	t.openLog(p)
 	p.defaultRegion, err = t.settingsRegion(ctx)
 	return p, err
+}
+
+// ignoreState keeps .sst out of the project's git: all of it can be made again or belongs to this machine.
+func ignoreState(dir string) error {
+	path := filepath.Join(dir, ".gitignore")
+	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.WriteFile(path, []byte("*\n"), 0o644); err != nil {
+		return problemf("sst keeps its state, caches and output there.", "the folder %s cannot be written to: %v", dir, errors.Unwrap(err))
+	}
+	return nil
 }
 
 func (t *tool) abs(path string) string {
@@ -81,6 +96,8 @@ func (t *tool) findFile(args []string) (string, error) {
 			if _, err := os.Stat(path); err != nil {
 				return "", problemf("", "%s is a folder without a %s", args[0], stacksFile)
 			}
+		case !info.Mode().IsRegular(): // a pipe or a device never ends
+			return "", problemf("", "%s is not a file that can be read again and again", args[0])
 		}
 		return path, nil
 	}
@@ -100,7 +117,7 @@ func (t *tool) findFile(args []string) (string, error) {
 
 // resolveStage chooses the stage: --stage, else the one saved on this machine, else asked for once (on a terminal)
 // or the OS user's name (without one), and then saved.
-func (t *tool) resolveStage(p *project) error {
+func (t *tool) resolveStage(ctx context.Context, p *project) error {
 	if t.stage != "" {
 		if !stagePattern.MatchString(t.stage) {
 			return badStage(t.stage)
@@ -123,7 +140,7 @@ func (t *tool) resolveStage(p *project) error {
 	suggestion := userStage(t)
 	p.stage = suggestion
 	if isTerminal(t.Stdin) && isTerminal(t.Stderr) && !t.json {
-		if p.stage, err = t.askStage(suggestion); err != nil {
+		if p.stage, err = t.askStage(ctx, suggestion); err != nil {
 			return err
 		}
 	} else {
@@ -133,13 +150,16 @@ func (t *tool) resolveStage(p *project) error {
 	return os.WriteFile(saved, []byte(p.stage+"\n"), 0o644)
 }
 
-func (t *tool) askStage(suggestion string) (string, error) {
+func (t *tool) askStage(ctx context.Context, suggestion string) (string, error) {
 	input := bufio.NewReader(t.Stdin)
 	for {
 		fmt.Fprintf(t.Stderr, "Name of your own stage on this machine [%s]: ", suggestion)
-		line, err := input.ReadString('\n')
+		line, err := readLine(ctx, input)
 		answer := strings.TrimSpace(line)
 		switch {
+		case ctx.Err() != nil:
+			fmt.Fprintln(t.Stderr)
+			return "", context.Cause(ctx)
 		case err != nil:
 			return "", problemf("--stage names it without asking.", "no stage was chosen")
 		case answer == "":
@@ -148,6 +168,26 @@ func (t *tool) askStage(suggestion string) (string, error) {
 			return answer, nil
 		}
 		t.view.Problem(badStage(answer).(*Problem))
+	}
+}
+
+// readLine reads a line unless ctx ends first: Ctrl-C does not interrupt a read, so the reading goroutine is then left
+// behind, and the process is about to end.
+func readLine(ctx context.Context, input *bufio.Reader) (string, error) {
+	type result struct {
+		line string
+		err  error
+	}
+	read := make(chan result, 1)
+	go func() {
+		line, err := input.ReadString('\n')
+		read <- result{line, err}
+	}()
+	select {
+	case r := <-read:
+		return r.line, r.err
+	case <-ctx.Done():
+		return "", context.Cause(ctx)
 	}
 }
 

@@ -250,6 +250,14 @@ func atMostFile(c *cobra.Command, args []string) error {
 	return nil
 }
 
+// noArgs is the argument rule of the verbs that take nothing.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usagef("%s takes no arguments, got: %s", c.CommandPath(), strings.Join(args, " "))
+	}
+	return nil
+}
+
 func isTerminal(stream any) bool {
 	file, ok := stream.(*os.File)
 	return ok && term.IsTerminal(int(file.Fd()))

@@ -17,7 +17,7 @@ func versionCommand(t *tool) *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version of sst and of the CDK inside it",
-		Args:  cobra.NoArgs,
+		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			about := struct {
 				Event string `json:"event"`
