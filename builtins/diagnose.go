@@ -69,11 +69,11 @@ func isDiagnostic(err error) bool {
 	return errors.As(err, &list) || errors.As(err, &one)
 }
 
-// hostProblem is a fault of the process: a timeout is told in words, the rest goes up as it is.
+// hostProblem is a fault of the process, or the end of the one who asked it.
 func (s *session) hostProblem(err error) error {
 	var host *jsii.HostError
 	if errors.As(err, &host) {
-		return fmt.Errorf("the CDK process %s: %w", host.Problem, err)
+		return host
 	}
 	if cause := context.Cause(s.ctx); cause != nil {
 		return cause

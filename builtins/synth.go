@@ -24,17 +24,39 @@ func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
 	if found.HasErrors() {
 		return &Synthesis{Inputs: e.files.dependencies()}, found
 	}
-	h, err := e.pool.take(ctx)
-	if err != nil {
-		return nil, err
+	synthesis, err := e.attempt(ctx, in)
+	if lost(err) && ctx.Err() == nil { // says nothing about the app: another process tries again, once
+		synthesis, err = e.attempt(ctx, in)
 	}
-	synthesis, err := e.run(ctx, in, h)
-	e.pool.rest(err != nil && !isDiagnostic(err))
 	if err != nil {
 		return synthesis, err
 	}
 	synthesis.Warnings = append(synthesis.Warnings, found...).Sorted()
 	return synthesis, nil
+}
+
+// attempt is one synth on the host that is next.
+func (e *Engine) attempt(ctx context.Context, in Input) (*Synthesis, error) {
+	h, err := e.pool.take(ctx)
+	if err != nil {
+		return nil, err
+	}
+	synthesis, err := e.run(ctx, in, h)
+	if down := h.Down(); err != nil && down != nil && down.Lost() {
+		err = &lostError{err}
+	}
+	e.pool.rest(err != nil && !isDiagnostic(err))
+	return synthesis, err
+}
+
+// lostError marks the failure of a synth whose process ended by itself or fell silent.
+type lostError struct{ error }
+
+func (e *lostError) Unwrap() error { return e.error }
+
+func lost(err error) bool {
+	var l *lostError
+	return errors.As(err, &l)
 }
 
 // run evaluates and synthesizes on a host.
@@ -63,17 +85,17 @@ func (e *Engine) deadline() time.Duration {
 	if e.opts.Deadline > 0 {
 		return e.opts.Deadline
 	}
-	return time.Minute
+	return 20 * time.Second // below the limit of an evaluation, which would be blamed otherwise
 }
 
 // patient is a host whose answers are waited for only so long.
 type patient struct {
 	*jsii.Host
-	deadline time.Duration
+	deadline time.Duration // of a question; a synth may take three times as long
 }
 
 func (p *patient) limit(ctx context.Context) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, p.deadline, fmt.Errorf("the CDK gave no answer in %v", p.deadline))
+	return context.WithTimeoutCause(ctx, p.deadline, jsii.ErrSilent)
 }
 
 // Call is that of the host, under the deadline.
@@ -92,7 +114,7 @@ func (p *patient) Flush(ctx context.Context) error {
 
 // Synth is that of the host, under the deadline.
 func (p *patient) Synth(ctx context.Context, app int64, tag int) (*jsii.SynthReply, error) {
-	ctx, cancel := p.limit(ctx)
+	ctx, cancel := context.WithTimeoutCause(ctx, 3*p.deadline, jsii.ErrSilent)
 	defer cancel()
 	return p.Host.Synth(ctx, app, tag)
 }

@@ -3,9 +3,11 @@ package builtins
 import (
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -152,6 +154,39 @@ func TestDeadline(t *testing.T) {
 	dir := project(t, map[string]string{"stacks.star": notes, "src/notes.ts": handlers})
 	if _, err := synth(t, e, dir, Input{}); err == nil || !strings.Contains(err.Error(), "no answer") {
 		t.Errorf("err = %v, want no answer", err)
+	}
+}
+
+// A process that is killed, before a synth or in the middle of one, costs time and nothing else.
+func TestKilledHost(t *testing.T) {
+	engine(t)
+	e, err := Open(Options{Node: shared.opts.Node, CDKDir: shared.opts.CDKDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	kill := func() {
+		process, err := os.FindProcess(e.pool.host.PID())
+		if err != nil {
+			t.Fatal(err)
+		}
+		process.Kill()
+	}
+	dir := project(t, map[string]string{"stacks.star": notes, "src/notes.ts": handlers})
+	if _, err := synth(t, e, dir, Input{}); err != nil {
+		t.Fatal(err)
+	}
+	kill()
+	if _, err := synth(t, e, dir, Input{}); err != nil {
+		t.Errorf("after the process was killed: %v", err)
+	}
+	var once sync.Once
+	if _, err := synth(t, e, dir, Input{OnFunction: func(cfn.Function) { once.Do(kill) }}); err != nil {
+		t.Errorf("killed in the middle: %v", err)
+	}
+	// One that always dies is told, without a third try.
+	if _, err := synth(t, e, dir, Input{OnFunction: func(cfn.Function) { kill() }}); err == nil || !strings.Contains(err.Error(), "process ended") {
+		t.Errorf("killed each time: err = %v", err)
 	}
 }
 

@@ -409,7 +409,7 @@ func (h *Host) sync(ctx context.Context) (json.RawMessage, error) {
 		select {
 		case a, ok = <-h.answers:
 		case <-ctx.Done():
-			return nil, h.fail("gave no answer in time", context.Cause(ctx))
+			return nil, h.fail(noAnswer, context.Cause(ctx))
 		}
 		switch {
 		case !ok:
@@ -554,6 +554,14 @@ func (h *Host) fail(problem string, cause error) error {
 		h.down = &HostError{Problem: problem, Stderr: h.stderr.String(), Err: cause}
 	}
 	return h.down
+}
+
+// Down says how the process failed, nil when it did not.
+func (h *Host) Down() *HostError {
+	h.downMu.Lock()
+	defer h.downMu.Unlock()
+	down, _ := h.down.(*HostError)
+	return down
 }
 
 func (h *Host) dead() error {

@@ -1,5 +1,7 @@
 package jsii
 
+import "errors"
+
 import "fmt"
 
 // OpKind says what an operation does.
@@ -78,6 +80,16 @@ func (e *HostError) Error() string {
 	}
 	return s
 }
+
+// ErrSilent is the cause of a context that gives up on a process because it does not answer.
+var ErrSilent = errors.New("it may hang")
+
+// Lost says that the process ended by itself, answered nonsense or fell silent, and was not given up on because its
+// caller ended.
+func (e *HostError) Lost() bool { return e.Problem != noAnswer || errors.Is(e.Err, ErrSilent) }
+
+// noAnswer is the problem of a process that was asked when a context ended.
+const noAnswer = "gave no answer in time"
 
 // Unwrap gives the cause.
 func (e *HostError) Unwrap() error { return e.Err }
