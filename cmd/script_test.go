@@ -56,6 +56,7 @@ func TestMain(m *testing.M) {
 //	example NAME                 a copy of examples/NAME in the current folder
 //	cp-tree FROM TO, cmp-tree A B  whole folders: copied, compared byte for byte
 //	listen VAR                   take a port until the script ends; its number goes to VAR
+//	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
 // and the conditions [node] and [npm].
 func TestScripts(t *testing.T) {
@@ -82,6 +83,7 @@ func TestScripts(t *testing.T) {
 			}
 			env.Setenv("SST", binary)
 			env.Values[serverKey{}] = &server{}
+			env.Values[cloudKey{}] = &cloud{}
 			env.Values[engineKey{}] = shared
 			return os.MkdirAll(home, 0o755)
 		},
@@ -100,6 +102,7 @@ func TestScripts(t *testing.T) {
 			"cp-tree":  scriptCopyTree,
 			"cmp-tree": scriptCompareTree,
 			"listen":   scriptListen,
+			"cloud":    scriptCloud,
 		},
 	})
 }

@@ -1,0 +1,158 @@
+package cfntest
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+// This file reads requests of the three protocols and writes their answers.
+
+type request struct {
+	Call
+	http   *http.Request
+	key    string     // access key id
+	form   url.Values // of the query protocol
+	body   []byte
+	json   map[string]any // of the JSON protocol
+	bucket string
+	object string
+}
+
+func (s *Server) read(r *http.Request) (*request, *Error) {
+	req := &request{http: r}
+	if _, rest, found := strings.Cut(r.Header.Get("Authorization"), "Credential="); found {
+		scope, _, _ := strings.Cut(rest, ",")
+		if parts := strings.Split(scope, "/"); len(parts) == 5 {
+			req.key, req.Region, req.Service = parts[0], parts[2], services[parts[3]]
+		}
+	}
+	var err error
+	if req.body, err = io.ReadAll(r.Body); err != nil {
+		return req, &Error{400, "IncompleteBody", err.Error()}
+	}
+	switch target := r.Header.Get("X-Amz-Target"); {
+	case target != "":
+		req.Action = strings.TrimPrefix(target, "AmazonSSM.")
+		if err := json.Unmarshal(req.body, &req.json); err != nil {
+			return req, &Error{400, "SerializationException", err.Error()}
+		}
+		req.Stack, _ = req.json["Name"].(string)
+	case req.Service == "cloudformation" || req.Service == "sts":
+		if req.form, err = url.ParseQuery(string(req.body)); err != nil {
+			return req, &Error{400, "MalformedQueryString", err.Error()}
+		}
+		want := map[string]string{"cloudformation": "2010-05-15", "sts": "2011-06-15"}[req.Service]
+		if req.form.Get("Version") != want {
+			return req, &Error{400, "InvalidAction", "Could not find operation " + req.form.Get("Action") + " for version " + req.form.Get("Version")}
+		}
+		req.Action, req.Stack = req.form.Get("Action"), req.form.Get("StackName")
+		if req.Service == "sts" {
+			req.Stack = req.form.Get("RoleArn")
+		}
+	case req.Service == "":
+		return req, nil // authenticate refuses it
+	default:
+		req.bucket, req.object, _ = strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		req.Action, req.Stack = s3Action(r, req.object), req.bucket+"/"+req.object
+		if strings.HasPrefix(r.Header.Get("X-Amz-Content-Sha256"), "STREAMING-") {
+			if req.body, err = unchunk(req.body); err != nil {
+				return req, &Error{400, "IncompleteBody", err.Error()}
+			}
+		}
+	}
+	return req, nil
+}
+
+// list gives the members of a list of the query protocol.
+func (r *request) list(name string) (values []string) {
+	for i := 1; ; i++ {
+		key := fmt.Sprintf("%s.member.%d", name, i)
+		if !r.form.Has(key) {
+			return values
+		}
+		values = append(values, r.form.Get(key))
+	}
+}
+
+// pairs gives a list of structures of which two fields matter.
+func (r *request) pairs(name, key, value string) (pairs [][2]string) {
+	for i := 1; ; i++ {
+		prefix := fmt.Sprintf("%s.member.%d.", name, i)
+		if !r.form.Has(prefix + key) {
+			return pairs
+		}
+		pairs = append(pairs, [2]string{r.form.Get(prefix + key), r.form.Get(prefix + value)})
+	}
+}
+
+// element is XML that keeps its order: name, text or children.
+type element struct {
+	name  string
+	value any // string, []element
+}
+
+func (e element) write(b *strings.Builder) {
+	b.WriteString("<" + e.name + ">")
+	switch v := e.value.(type) {
+	case []element:
+		for _, child := range v {
+			child.write(b)
+		}
+	default:
+		xml.EscapeText(b, []byte(fmt.Sprint(v)))
+	}
+	b.WriteString("</" + e.name + ">")
+}
+
+func members(name string, each [][]element) element {
+	var all []element
+	for _, e := range each {
+		all = append(all, element{"member", e})
+	}
+	return element{name, all}
+}
+
+// answer writes a result of the query protocol.
+func (r *request) answer(w http.ResponseWriter, fields ...element) {
+	space := map[string]string{"cloudformation": "http://cloudformation.amazonaws.com/doc/2010-05-15/", "sts": "https://sts.amazonaws.com/doc/2011-06-15/"}[r.Service]
+	var b strings.Builder
+	fmt.Fprintf(&b, `<%sResponse xmlns="%s">`, r.Action, space)
+	element{r.Action + "Result", fields}.write(&b)
+	b.WriteString("<ResponseMetadata><RequestId>" + w.Header().Get("X-Amzn-Requestid") + "</RequestId></ResponseMetadata>")
+	fmt.Fprintf(&b, "</%sResponse>", r.Action)
+	w.Header().Set("Content-Type", "text/xml")
+	io.WriteString(w, b.String())
+}
+
+func (r *request) refuse(w http.ResponseWriter, e *Error) {
+	switch r.Service {
+	case "ssm":
+		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.WriteHeader(e.Status)
+		json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message})
+	case "s3":
+		var b strings.Builder
+		element{"Error", []element{{"Code", e.Code}, {"Message", e.Message}}}.write(&b)
+		w.Header().Set("Content-Type", "application/xml")
+		w.WriteHeader(e.Status)
+		if r.http.Method != http.MethodHead {
+			io.WriteString(w, b.String())
+		}
+	default:
+		var b strings.Builder
+		element{"ErrorResponse", []element{{"Error", []element{{"Type", "Sender"}, {"Code", e.Code}, {"Message", e.Message}}},
+			{"RequestId", w.Header().Get("X-Amzn-Requestid")}}}.write(&b)
+		w.Header().Set("Content-Type", "text/xml")
+		w.WriteHeader(e.Status)
+		io.WriteString(w, b.String())
+	}
+}
+
+func invalid(format string, args ...any) *Error {
+	return &Error{400, "ValidationError", fmt.Sprintf(format, args...)}
+}

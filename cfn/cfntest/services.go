@@ -1,0 +1,199 @@
+package cfntest
+
+import (
+	"bytes"
+	"crypto/md5"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// This file is STS, SSM and S3, as far as a deployer uses them.
+
+func (s *Server) sts(w http.ResponseWriter, r *request) {
+	switch r.Action {
+	case "GetCallerIdentity":
+		arn, id := "arn:aws:iam::"+Account+":user/tester", "AIDATEST"
+		if r.Role != "" {
+			arn, id = "arn:aws:sts::"+Account+":assumed-role/"+r.Role+"/session", "AROATEST:session"
+		}
+		r.answer(w, element{"Arn", arn}, element{"UserId", id}, element{"Account", Account})
+	case "AssumeRole":
+		arn := r.form.Get("RoleArn")
+		name := arn[strings.LastIndex(arn, "/")+1:]
+		if !strings.HasPrefix(arn, "arn:aws:iam::"+Account+":role/") || !s.roles[name] || s.denied[name] || r.form.Get("RoleSessionName") == "" {
+			r.refuse(w, &Error{403, "AccessDenied", "User: arn:aws:iam::" + Account + ":user/tester is not authorized to perform: sts:AssumeRole on resource: " + arn})
+			return
+		}
+		key := fmt.Sprintf("ASIATEST%08d", s.serial)
+		s.keys[key] = name
+		r.answer(w, element{"Credentials", []element{{"AccessKeyId", key}, {"SecretAccessKey", "secret"}, {"SessionToken", "token"},
+			{"Expiration", s.now.Add(time.Hour).UTC().Format(time.RFC3339)}}},
+			element{"AssumedRoleUser", []element{{"AssumedRoleId", "AROATEST:session"}, {"Arn", "arn:aws:sts::" + Account + ":assumed-role/" + name + "/session"}}})
+	default:
+		r.refuse(w, &Error{400, "InvalidAction", "Could not find operation " + r.Action})
+	}
+}
+
+func (s *Server) ssm(w http.ResponseWriter, r *request) {
+	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+	name, _ := r.json["Name"].(string)
+	switch r.Action {
+	case "GetParameter":
+		value, ok := s.params[r.Region+name]
+		if !ok {
+			r.refuse(w, &Error{400, "ParameterNotFound", ""})
+			return
+		}
+		json.NewEncoder(w).Encode(map[string]any{"Parameter": map[string]any{"Name": name, "Type": "String", "Value": value, "Version": 1}})
+	default:
+		r.refuse(w, &Error{400, "UnknownOperationException", r.Action})
+	}
+}
+
+func s3Action(r *http.Request, object string) string {
+	q := r.URL.Query()
+	switch {
+	case object == "" && q.Has("location"):
+		return "GetBucketLocation"
+	case object == "" && q.Has("encryption"):
+		return "GetBucketEncryption"
+	case object == "" && r.Method == http.MethodGet:
+		return "ListObjectsV2"
+	case object == "" && r.Method == http.MethodHead:
+		return "HeadBucket"
+	case r.Method == http.MethodPost && q.Has("uploads"):
+		return "CreateMultipartUpload"
+	case r.Method == http.MethodPut && q.Has("partNumber"):
+		return "UploadPart"
+	case r.Method == http.MethodPost && q.Has("uploadId"):
+		return "CompleteMultipartUpload"
+	case r.Method == http.MethodDelete && q.Has("uploadId"):
+		return "AbortMultipartUpload"
+	case r.Method == http.MethodPut:
+		return "PutObject"
+	case r.Method == http.MethodHead:
+		return "HeadObject"
+	case r.Method == http.MethodGet:
+		return "GetObject"
+	}
+	return r.Method
+}
+
+// minPart is the least that a part of a multipart upload has, the last one excepted.
+const minPart = 5 << 20
+
+func (s *Server) s3(w http.ResponseWriter, r *request) {
+	bucket, ok := s.buckets[r.bucket]
+	if !ok {
+		r.refuse(w, &Error{404, "NoSuchBucket", "The specified bucket does not exist"})
+		return
+	}
+	if owner := r.http.Header.Get("X-Amz-Expected-Bucket-Owner"); owner != "" && owner != Account {
+		r.refuse(w, &Error{403, "AccessDenied", "Access Denied"})
+		return
+	}
+	reply := func(root element) {
+		var b strings.Builder
+		root.write(&b)
+		w.Header().Set("Content-Type", "application/xml")
+		io.WriteString(w, xml.Header+b.String())
+	}
+	query := r.http.URL.Query()
+	switch r.Action {
+	case "GetBucketLocation":
+		where := ""
+		if !strings.HasSuffix(r.bucket, "us-east-1") {
+			where = r.Region
+		}
+		reply(element{"LocationConstraint", where})
+	case "GetBucketEncryption":
+		reply(element{"ServerSideEncryptionConfiguration", []element{{"Rule", []element{{"ApplyServerSideEncryptionByDefault", []element{{"SSEAlgorithm", "AES256"}}}}}}})
+	case "ListObjectsV2":
+		root := []element{{"Name", r.bucket}, {"IsTruncated", "false"}}
+		for _, key := range slices.Sorted(maps.Keys(bucket)) {
+			if strings.HasPrefix(key, query.Get("prefix")) {
+				root = append(root, element{"Contents", []element{{"Key", key}, {"Size", len(bucket[key])}, {"ETag", etag(bucket[key])}, {"LastModified", "2026-01-01T00:00:00.000Z"}}})
+			}
+		}
+		reply(element{"ListBucketResult", root})
+	case "HeadBucket":
+	case "PutObject":
+		bucket[r.object] = r.body
+		w.Header().Set("ETag", etag(r.body))
+	case "HeadObject", "GetObject":
+		data, ok := bucket[r.object]
+		if !ok {
+			r.refuse(w, &Error{404, map[bool]string{true: "NotFound", false: "NoSuchKey"}[r.Action == "HeadObject"], "The specified key does not exist."})
+			return
+		}
+		w.Header().Set("ETag", etag(data))
+		w.Header().Set("Content-Length", strconv.Itoa(len(data)))
+		if r.Action == "GetObject" {
+			w.Write(data)
+		}
+	case "CreateMultipartUpload":
+		id := fmt.Sprintf("upload-%d", s.serial)
+		s.uploads[id] = map[int][]byte{}
+		reply(element{"InitiateMultipartUploadResult", []element{{"Bucket", r.bucket}, {"Key", r.object}, {"UploadId", id}}})
+	case "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload":
+		parts, ok := s.uploads[query.Get("uploadId")]
+		if !ok {
+			r.refuse(w, &Error{404, "NoSuchUpload", "The specified upload does not exist."})
+			return
+		}
+		switch r.Action {
+		case "UploadPart":
+			n, _ := strconv.Atoi(query.Get("partNumber"))
+			parts[n] = r.body
+			w.Header().Set("ETag", etag(r.body))
+			return
+		case "AbortMultipartUpload":
+			delete(s.uploads, query.Get("uploadId"))
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		var whole bytes.Buffer
+		numbers := slices.Sorted(maps.Keys(parts))
+		for i, n := range numbers {
+			if i < len(numbers)-1 && len(parts[n]) < minPart {
+				r.refuse(w, &Error{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size."})
+				return
+			}
+			whole.Write(parts[n])
+		}
+		bucket[r.object] = whole.Bytes()
+		delete(s.uploads, query.Get("uploadId"))
+		reply(element{"CompleteMultipartUploadResult", []element{{"Bucket", r.bucket}, {"Key", r.object}, {"ETag", etag(whole.Bytes())}}})
+	default:
+		r.refuse(w, &Error{501, "NotImplemented", r.Action})
+	}
+}
+
+func etag(data []byte) string { return fmt.Sprintf(`"%x"`, md5.Sum(data)) }
+
+// unchunk takes the framing off an aws-chunked body: "<hex size>[;chunk-signature=...]\r\n<data>\r\n" ... "0\r\n<trailer>".
+func unchunk(body []byte) ([]byte, error) {
+	var plain bytes.Buffer
+	for {
+		line, rest, found := bytes.Cut(body, []byte("\r\n"))
+		size, _, _ := strings.Cut(string(line), ";")
+		n, err := strconv.ParseInt(size, 16, 64)
+		if !found || err != nil || n < 0 || n > 0 && int64(len(rest)) < n+2 {
+			return nil, errors.New("the chunks do not fit")
+		}
+		if n == 0 {
+			return plain.Bytes(), nil
+		}
+		plain.Write(rest[:n])
+		body = rest[n+2:]
+	}
+}

@@ -1,0 +1,89 @@
+package cmd
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"sst/cfn/cfntest"
+)
+
+// scriptCloud gives a script an AWS of its own, and then plays its part:
+//
+//	cloud                        an empty one; AWS_ENDPOINT_URL and credentials point at it
+//	cloud bootstrap [VERSION]    what cdk bootstrap leaves in an account
+//	cloud fail WHAT STACK ID REASON...   a create, update, delete or rollback of a resource fails
+//	cloud fault ACTION CODE MESSAGE...   each call of the action is refused; ACTION "" ends that
+//	cloud slow STACK ID DURATION  a resource takes that long, in virtual time
+//	cloud deny ROLE              nobody may assume the role
+//	cloud status STACK           prints the status of a stack
+//	cloud calls                  prints what was called since the last time
+func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("cloud cannot fail")
+	}
+	if len(args) == 0 {
+		slow := map[string]time.Duration{}
+		server := cfntest.New(cfntest.Options{Duration: func(stack, id, _ string) time.Duration {
+			if d, ok := slow[stack+"/"+id]; ok {
+				return d
+			}
+			return time.Second
+		}})
+		ts.Defer(server.Close)
+		for _, pair := range server.Env("us-east-1") {
+			name, value, _ := strings.Cut(pair, "=")
+			ts.Setenv(name, value)
+		}
+		*ts.Value(cloudKey{}).(*cloud) = cloud{server, slow}
+		return
+	}
+	c := ts.Value(cloudKey{}).(*cloud)
+	if c.Server == nil {
+		ts.Fatalf("cloud comes before cloud %s", args[0])
+	}
+	switch args[0] {
+	case "bootstrap":
+		version := 30
+		if len(args) > 1 {
+			fmt.Sscan(args[1], &version)
+		}
+		c.Bootstrap("us-east-1", version)
+	case "fail":
+		c.Fail(args[1], args[2], args[3], strings.Join(args[4:], " "))
+	case "fault":
+		action, code, message := args[1], "", ""
+		if action != "" {
+			code, message = args[2], strings.Join(args[3:], " ")
+		}
+		c.Fault(func(call cfntest.Call) *cfntest.Error {
+			if call.Action == action {
+				return &cfntest.Error{Status: 400, Code: code, Message: message}
+			}
+			return nil
+		})
+	case "slow":
+		d, err := time.ParseDuration(args[3])
+		ts.Check(err)
+		c.slow[args[1]+"/"+args[2]] = d
+	case "deny":
+		c.Deny(args[1])
+	case "status":
+		fmt.Fprintln(ts.Stdout(), c.Status(args[1], "us-east-1"))
+	case "calls":
+		for _, call := range c.Calls() {
+			fmt.Fprintln(ts.Stdout(), call.Service, call.Action)
+		}
+	default:
+		ts.Fatalf("unknown: cloud %s", args[0])
+	}
+}
+
+type cloud struct {
+	*cfntest.Server
+	slow map[string]time.Duration // written before the deployment that reads it
+}
+
+type cloudKey struct{}
