@@ -39,7 +39,7 @@ func (t *tool) unpackCDK(ctx context.Context) (string, error) {
 // findNode looks for Node.js on the PATH, once.
 func (t *tool) findNode() (jsii.Node, error) {
 	t.node.once.Do(func() {
-		t.node.found, t.node.err = jsii.FindNode(t.Getenv, "")
+		t.node.found, t.node.err = jsii.RecallNode(t.Getenv, "", t.CacheDir)
 		if t.node.err != nil {
 			t.node.err = &Problem{Summary: t.node.err.Error()}
 		}

@@ -124,6 +124,17 @@ func intact(dir string) bool {
 // forget makes the next Unpack look at every file of dir.
 func forget(dir string) {
 	os.Chtimes(filepath.Join(dir, unpackMarker), time.Unix(0, 0), time.Unix(0, 0))
+	forgetModules(dir)
+}
+
+// forgetModules removes what hosts keep to load modules faster (modules.js): a host that failed may have failed by it.
+func forgetModules(dir string) {
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if filepath.Ext(entry.Name()) == ".pack" {
+			os.Remove(filepath.Join(dir, entry.Name()))
+		}
+	}
 }
 
 // unpackInto writes node_modules and the marker into dir.

@@ -24,6 +24,9 @@ import (
 //go:embed host.js
 var hostJS []byte
 
+//go:embed modules.js
+var modulesJS []byte
+
 // warm are the classes that a host loads before it is asked to, with all that they need: what nearly every app uses.
 var warm = []string{
 	"aws-cdk-lib.App", "aws-cdk-lib.Stack", "aws-cdk-lib.CfnOutput",
@@ -140,7 +143,11 @@ func Start(ctx context.Context, o HostOptions) (*Host, error) {
 	if err != nil {
 		return nil, fmt.Errorf("start the CDK: %w", err)
 	}
-	config, err := json.Marshal(map[string]any{"dir": o.Dir, "warm": warm})
+	modules, err := installScript(o.Dir, "modules", modulesJS)
+	if err != nil {
+		return nil, fmt.Errorf("start the CDK: %w", err)
+	}
+	config, err := json.Marshal(map[string]any{"dir": o.Dir, "modules": modules, "warm": warm})
 	if err != nil {
 		return nil, err
 	}
@@ -545,6 +552,9 @@ func (h *Host) fail(problem string, cause error) error {
 	kill(h.cmd)
 	h.shut()
 	h.drain() // until the process is gone and stderr is complete
+	if !errors.Is(cause, context.Canceled) {
+		forgetModules(h.options.Dir)
+	}
 	if h.stderr.mentions("MODULE_NOT_FOUND", "SyntaxError", "Cannot find module") {
 		forget(h.options.Dir)
 	}

@@ -2,7 +2,7 @@
 //
 // It is started as
 //
-//   node host.js '{"dir": folder with node_modules, "warm": [classes to load early]}'
+//   node host.js '{"dir": folder with node_modules, "modules": modules.js, "warm": [classes to load early]}'
 //
 // and talks in lines of JSON over stdin and stdout, reading synchronously: there is no event loop to speak of, so CDK code
 // can call back into Go in the middle of anything. Frames from Go:
@@ -29,6 +29,11 @@ const Module = require('module');
 
 const options = JSON.parse(process.argv[2]);
 const dir = fs.realpathSync(options.dir);
+
+// Most hosts do one synth and end: optimizing their code costs more than it gains. So V8 begins with it thirty times later
+// than it would.
+require('v8').setFlagsFromString('--interrupt-budget=2000000');
+const saveModules = require(options.modules)(dir);
 
 // ---------------------------------------------------------------- lines
 
@@ -208,7 +213,6 @@ for (const name of ['spawn', 'spawnSync', 'exec', 'execSync', 'execFile', 'execF
 
 // ---------------------------------------------------------------- the CDK
 
-if (Module.enableCompileCache) Module.enableCompileCache(path.join(dir, '.compile-cache'));
 const requireCDK = Module.createRequire(path.join(dir, 'node_modules', 'index.js'));
 
 // Tokens made while a module is loading live as long as the process; all others belong to a session.
@@ -700,6 +704,7 @@ function serve(callback) {
     if (failure === null) write({ s: frame.s, v: result });
     else write({ s: frame.s, e: describe(failure) });
     failure = null;
+    if (frame.ops.length > 0 && frame.ops.at(-1)[0] === 'synth') saveModules(); // while nobody waits
   }
 }
 

@@ -3,6 +3,7 @@ package jsii
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -29,6 +30,17 @@ const (
 
 // FindNode looks for Node.js: at path when it is not "", else along the PATH of env. Its error says what is wanted and how to get it.
 func FindNode(env func(string) string, path string) (Node, error) {
+	return findNode(env, path, nodeVersion)
+}
+
+// RecallNode is FindNode that does not run a program whose version it knows already, from a file in cacheDir.
+func RecallNode(env func(string) string, path, cacheDir string) (Node, error) {
+	return findNode(env, path, func(env func(string) string, found string) (string, error) {
+		return recalledVersion(filepath.Join(cacheDir, "node.json"), found, func() (string, error) { return nodeVersion(env, found) })
+	})
+}
+
+func findNode(env func(string) string, path string, ask func(env func(string) string, found string) (version string, err error)) (Node, error) {
 	found := path
 	if path == "" {
 		for _, dir := range filepath.SplitList(env("PATH")) {
@@ -46,7 +58,7 @@ func FindNode(env func(string) string, path string) (Node, error) {
 	} else if found = executable(path); found == "" {
 		return Node{}, fmt.Errorf("%s is not a program; the AWS CDK needs Node.js %d or newer. %s", path, MinNode, howToGetNode)
 	}
-	version, err := nodeVersion(env, found)
+	version, err := ask(env, found)
 	if err != nil {
 		return Node{}, fmt.Errorf("%s does not run as Node.js: %w", found, err)
 	}
@@ -96,6 +108,62 @@ func nodeVersion(env func(string) string, path string) (string, error) {
 		return "", errors.New("it does not say its version")
 	}
 	return version, nil
+}
+
+// nodeSize is the least that Node.js itself is large. A smaller program of that name is one that chooses: the launcher of a
+// version manager, which runs another version in another folder.
+const nodeSize = 20 << 20
+
+// seenNode is what is remembered of a Node.js.
+type seenNode struct {
+	Path    string    `json:"path"`
+	Size    int64     `json:"size"`
+	Time    time.Time `json:"time"`
+	Version string    `json:"version"`
+}
+
+// recalledVersion is the version of a program as memory has it, when it is the same file, else what ask says. Starting Node
+// for it takes 30 ms, each time.
+func recalledVersion(memory, program string, ask func() (string, error)) (string, error) {
+	real, err := filepath.EvalSymlinks(program)
+	if err != nil {
+		return ask()
+	}
+	info, err := os.Stat(real)
+	if name := strings.TrimSuffix(filepath.Base(real), ".exe"); err != nil || info.Size() < nodeSize || name != "node" && name != "nodejs" {
+		return ask()
+	}
+	now := seenNode{Path: real, Size: info.Size(), Time: info.ModTime().UTC()}
+	if data, err := os.ReadFile(memory); err == nil {
+		var seen seenNode
+		if json.Unmarshal(data, &seen) == nil && seen.Version != "" && seen == (seenNode{now.Path, now.Size, now.Time, seen.Version}) {
+			return seen.Version, nil
+		}
+	}
+	if now.Version, err = ask(); err != nil {
+		return "", err
+	}
+	if data, err := json.Marshal(now); err == nil {
+		remember(memory, data) // else it is asked again
+	}
+	return now.Version, nil
+}
+
+// remember replaces a small file in one step.
+func remember(name string, data []byte) error {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	temp, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+"-*.tmp")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(temp.Name())
+	_, err = temp.Write(data)
+	if err := errors.Join(err, temp.Close()); err != nil {
+		return err
+	}
+	return os.Rename(temp.Name(), name)
 }
 
 // nodeEnv is the environment of every Node process: what the system and Node need, nothing that changes what the CDK does.
