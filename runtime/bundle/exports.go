@@ -35,7 +35,14 @@ func sortedNames(set map[string]bool) []string {
 }
 
 // starExport is how esbuild prints a star export that it leaves alone, with and without minifying.
-var starExport = regexp.MustCompile(`\bexport ?\* ?from ?"((?:[^"\\]|\\.)*)"`)
+var starExport = starExports{regexp.MustCompile(`\bexport ?\* ?from ?"((?:[^"\\]|\\.)*)"`)}
+
+type starExports struct{ *regexp.Regexp }
+
+// Match looks for the words first: the expression alone takes 6 ms for a bundle of 400 KB.
+func (e starExports) Match(code []byte) bool {
+	return (bytes.Contains(code, []byte("export*")) || bytes.Contains(code, []byte("export *"))) && e.Regexp.Match(code)
+}
 
 func collectExports(file string, src []byte, set, visited map[string]bool) (known bool) {
 	if visited[file] {
