@@ -1,0 +1,247 @@
+package builtins
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"hash/fnv"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"sst/builtins/jsii"
+)
+
+var corpusFlag = flag.String("corpus", "", "run the examples of the CDK's documentation: \"all\", or a number of them")
+
+// journal is a file of JSON lines that is added to while examples run, so that a run that was ended goes on where it was.
+type journal[V any] struct {
+	mu   sync.Mutex
+	file *os.File
+	have map[string]V
+}
+
+func openJournal[V any](name string, id func(V) string) (*journal[V], error) {
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	j := &journal[V]{file: f, have: map[string]V{}}
+	in := bufio.NewReaderSize(f, 1<<20)
+	for {
+		line, err := in.ReadBytes('\n')
+		if err != nil {
+			return j, nil
+		}
+		var v V
+		if json.Unmarshal(line, &v) == nil {
+			j.have[id(v)] = v
+		}
+	}
+}
+
+func (j *journal[V]) get(id string) (V, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	v, ok := j.have[id]
+	return v, ok
+}
+
+func (j *journal[V]) put(id string, v V) error {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.have[id] = v
+	_, err = j.file.Write(append(data, '\n'))
+	return err
+}
+
+// corpus is a run of examples.
+type corpus struct {
+	meant    *journal[*meant]
+	outcomes *journal[outcome] // nil: not remembered
+	node     jsii.Node
+	cdk      string
+	done     atomic.Int64
+}
+
+func corpusFolder() (string, error) {
+	base, err := os.UserCacheDir()
+	return filepath.Join(base, "sst-test", "corpus"), err
+}
+
+// openCorpus opens the journals: what Node makes is kept for as long as node.js and the CDK are the same, what we make of it for
+// as long as the test program is.
+func openCorpus(ctx context.Context, resume bool) (*corpus, error) {
+	folder, err := corpusFolder()
+	if err != nil {
+		return nil, err
+	}
+	c := &corpus{}
+	if c.node, err = jsii.FindNode(os.Getenv, ""); err != nil {
+		return nil, err
+	}
+	if c.cdk, err = testCDK(ctx); err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(nodeJS + jsii.CDKVersion + fmt.Sprint(c.node.Major, meantVersion)))
+	if c.meant, err = openJournal(filepath.Join(folder, "node-"+hex.EncodeToString(sum[:6])+".jsonl"), func(m *meant) string { return m.ID }); err != nil {
+		return nil, err
+	}
+	if !resume {
+		return c, nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	program, err := os.ReadFile(self)
+	if err != nil {
+		return nil, err
+	}
+	sum = sha256.Sum256(program)
+	c.outcomes, err = openJournal(filepath.Join(folder, "ours-"+hex.EncodeToString(sum[:6])+".jsonl"), func(o outcome) string { return o.ID })
+	return c, err
+}
+
+// meantVersion changes when examples are compiled in another way.
+const meantVersion = 1
+
+// run judges examples, on as many workers as there are processors, and gives their outcomes in order.
+func (c *corpus) run(ctx context.Context, t testing.TB, list []*example) []outcome {
+	outcomes := make([]outcome, len(list))
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	next := make(chan int)
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), 4) {
+		workers.Go(func() {
+			base, err := filepath.EvalSymlinks(t.TempDir())
+			if err != nil {
+				t.Error(err)
+			}
+			root := filepath.Join(base, "root")
+			if err := os.Mkdir(root, 0o755); err != nil {
+				t.Error(err)
+			}
+			node := &nodeRunner{node: c.node, dir: c.cdk, root: root, out: filepath.Join(base, "node")}
+			defer node.close()
+			ours := newOurRunner(root, filepath.Join(base, "ours"))
+			defer ours.close()
+			for i := range next {
+				o, err := c.judge(ctx, node, ours, list[i])
+				if err != nil {
+					stop(err)
+					continue
+				}
+				outcomes[i] = o
+				c.done.Add(1)
+			}
+		})
+	}
+	for i := range list {
+		select {
+		case next <- i:
+		case <-ctx.Done():
+		}
+	}
+	close(next)
+	workers.Wait()
+	if err := context.Cause(ctx); err != nil {
+		t.Fatal(err)
+	}
+	return outcomes
+}
+
+func (c *corpus) judge(ctx context.Context, node *nodeRunner, ours *ourRunner, e *example) (outcome, error) {
+	if c.outcomes != nil {
+		if o, ok := c.outcomes.get(e.ID); ok {
+			return o, nil
+		}
+	}
+	want, ok := c.meant.get(e.ID)
+	if !ok {
+		var err error
+		if want, err = node.run(e); err != nil {
+			return outcome{}, err
+		}
+		if err := c.meant.put(e.ID, want); err != nil {
+			return outcome{}, err
+		}
+	}
+	o := outcome{ID: e.ID, Verdict: notMeant, Detail: oneLine(want.Error)}
+	if want.Error == "" {
+		var err error
+		if o, err = ours.run(ctx, e, want); err != nil {
+			return outcome{}, err
+		}
+	}
+	if c.outcomes != nil {
+		return o, c.outcomes.put(e.ID, o)
+	}
+	return o, nil
+}
+
+// TestCorpus runs the examples, all or some: make corpus.
+func TestCorpus(t *testing.T) {
+	if *corpusFlag == "" {
+		t.Skip("make corpus runs it")
+	}
+	engine(t)
+	c, err := openCorpus(context.Background(), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := examples()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if *corpusFlag != "all" {
+		var n int
+		if _, err := fmt.Sscan(*corpusFlag, &n); err != nil {
+			t.Fatal(err)
+		}
+		list = spread(list, n)
+	}
+	began := time.Now()
+	progress := time.NewTicker(20 * time.Second)
+	defer progress.Stop()
+	go func() {
+		for range progress.C {
+			fmt.Fprintf(os.Stderr, "%6d of %d, %v\n", c.done.Load(), len(list), time.Since(began).Round(time.Second))
+		}
+	}()
+	outcomes := c.run(context.Background(), t, list)
+	r := newReport(list, outcomes)
+	t.Logf("%v\n%s", time.Since(began).Round(time.Second), r.summary())
+	if *corpusFlag == "all" {
+		if err := r.write(); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	t.Log(r.markdown())
+}
+
+// spread takes n examples that are spread evenly over all of them, the same ones each time.
+func spread(list []*example, n int) []*example {
+	order := slices.Clone(list)
+	key := func(e *example) uint32 { h := fnv.New32a(); h.Write([]byte(e.ID)); return h.Sum32() }
+	slices.SortFunc(order, func(a, b *example) int { return int(int64(key(a)) - int64(key(b))) })
+	return order[:min(n, len(order))]
+}
