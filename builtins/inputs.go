@@ -30,6 +30,15 @@ func (s *session) depend(d Dependency) {
 	}
 }
 
+// Stale says whether a file on disk has other content than what was read of it.
+func (d Dependency) Stale() bool {
+	if d.Kind != "file" || d.Hash == "" {
+		return false
+	}
+	data, err := os.ReadFile(d.Name)
+	return err == nil && hashOf(data) != d.Hash
+}
+
 func (s *session) onRead(path string, data []byte) {
 	s.depend(Dependency{"file", path, hashOf(data)})
 }

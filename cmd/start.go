@@ -124,7 +124,9 @@ func (s *starter) run(ctx context.Context) error {
 			s.view.Notice("Stopping.")
 			return s.server.Close()
 		case files := <-s.changed:
-			s.reload(ctx, s.drain(files))
+			for len(files) > 0 {
+				files = s.reload(ctx, s.drain(files))
+			}
 		}
 	}
 }
@@ -169,6 +171,7 @@ func (s *starter) synthesize(ctx context.Context) (*builtins.Synthesis, *cfn.Ass
 	dir := filepath.Join(s.folder, fmt.Sprint(s.synths))
 	synthesis, err := s.tool.synthesize(ctx, s.engine, s.project, dir, true, nil, nil)
 	if err != nil {
+		os.RemoveAll(dir)
 		return synthesis, nil, err
 	}
 	asm, err := cfn.Open(dir)
@@ -196,7 +199,8 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 	return nil
 }
 
-// watch looks at what a synth read, without the kinds that do not matter.
+// watch looks at what a synth read, without the kinds that do not matter. What was saved since it was read has changed
+// already.
 func (s *starter) watch(inputs []builtins.Dependency, without ...string) {
 	files := []string{s.project.file}
 	for _, input := range inputs {
@@ -206,27 +210,70 @@ func (s *starter) watch(inputs []builtins.Dependency, without ...string) {
 	}
 	slices.Sort(files)
 	s.server.Watch(slices.Compact(files))
+	var stale []string
+	for _, input := range inputs {
+		if !slices.Contains(without, input.Kind) && input.Stale() {
+			stale = append(stale, input.Name)
+		}
+	}
+	if len(stale) > 0 {
+		s.event(runtime.Changed{Files: stale})
+	}
 }
 
-// reload synthesizes again after stacks.star or something it reads was saved. A mistake leaves the app as it is.
-func (s *starter) reload(ctx context.Context, files []string) {
+// patience is how long a synth may go on once a newer save is waiting: it may be what repairs a loop without end.
+const patience = time.Second
+
+// reload synthesizes again after stacks.star or something it reads was saved. A mistake leaves the app as it is. It gives
+// the files of a newer save for which this one was given up.
+func (s *starter) reload(ctx context.Context, files []string) (newer []string) {
 	began := time.Now()
 	before := s.asm
-	synthesis, asm, err := s.synthesize(ctx)
+	attempt, giveUp := context.WithCancel(ctx)
+	defer giveUp()
+	type outcome struct {
+		synthesis *builtins.Synthesis
+		asm       *cfn.Assembly
+		err       error
+	}
+	ended := make(chan outcome, 1)
+	go func() {
+		synthesis, asm, err := s.synthesize(attempt)
+		ended <- outcome{synthesis, asm, err}
+	}()
+	slow := time.After(patience)
+	var saves <-chan []string // nil: not looked at yet
+	var got outcome
+	for done := false; !done; {
+		select {
+		case <-slow:
+			saves = s.changed
+		case newer = <-saves:
+			saves = nil
+			giveUp()
+		case got = <-ended:
+			done = true
+		}
+	}
+	err := got.err
 	if err == nil {
-		err = s.serve(ctx, synthesis, asm)
+		err = s.serve(ctx, got.synthesis, got.asm)
 	}
 	switch {
 	case ctx.Err() != nil:
+		return nil
+	case err != nil && len(newer) > 0:
+		return append(newer, files...)
 	case err != nil:
 		s.tool.exit(ctx, err)
 		s.view.Notice("The app is served as it was before.")
-		if synthesis != nil { // a file or an export that was missing may be what repairs it
-			s.watch(synthesis.Inputs, "env")
+		if got.synthesis != nil { // a file or an export that was missing may be what repairs it
+			s.watch(got.synthesis.Inputs, "env")
 		}
 	default:
-		s.view.Reloaded(compare(before.Manifest, asm.Manifest, files, time.Since(began)))
+		s.view.Reloaded(compare(before.Manifest, got.asm.Manifest, files, time.Since(began)))
 	}
+	return newer
 }
 
 // started is what a server that is ready tells.

@@ -197,6 +197,11 @@ func TestWatch(t *testing.T) {
 	time.Sleep(50 * time.Millisecond) // for the folders to be watched
 	p.write("stacks.star", "b")
 	await(p, "Changed", func(e Changed) bool { return slices.Equal(e.Files, []string{star}) })
+	more := filepath.Join(p.root, "more.star")
+	p.server.Watch([]string{star, more})
+	p.write("more.star", "saved before it was looked at")
+	p.server.Watch([]string{star, more})
+	await(p, "Changed between two lists", func(e Changed) bool { return slices.Equal(e.Files, []string{more}) })
 	p.write("src/a.js", `export const handler = async () => 22;`)
 	got := await(p, "Rebuilt", func(e Rebuilt) bool { return slices.Equal(e.Functions, []string{"web/A"}) })
 	if !slices.Equal(got.Files, []string{"src/a.js"}) {

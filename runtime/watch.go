@@ -68,7 +68,9 @@ func (w *watcher) watch(files []string) {
 	for _, f := range files {
 		f = filepath.Clean(f)
 		w.star[f] = true
-		w.stamps[f] = stampOf(f)
+		if _, known := w.stamps[f]; !known { // else a change that was not looked at yet would be lost
+			w.stamps[f] = stampOf(f)
+		}
 	}
 	w.mu.Unlock()
 	w.refresh()
