@@ -25,6 +25,7 @@ type code struct {
 	dir      string // of the bundle: the worker's working directory, as /var/task
 	entry    string // the handler string inside it
 	hash     string
+	preload  string // what a process may load ahead of it; "" means nothing
 	messages []bundle.Message
 	failed   bool
 	stamps   []stamp // of the inputs that people edit
@@ -413,7 +414,7 @@ func recentContents(before map[string]*code) map[string][32]byte {
 
 // install writes a result to its folder. Code without stamps was built while its inputs changed: it is built again.
 func (c *codes) install(r *bundle.Result, began time.Time, contents map[string][32]byte) *code {
-	built := &code{spec: r.Spec, key: r.Spec.Key(), entry: r.Entry, hash: r.Hash, messages: r.Messages, failed: r.Failed(), stamps: []stamp{}}
+	built := &code{spec: r.Spec, key: r.Spec.Key(), entry: r.Entry, hash: r.Hash, preload: r.Preload, messages: r.Messages, failed: r.Failed(), stamps: []stamp{}}
 	for _, input := range r.Inputs {
 		if !c.edited(input) {
 			continue

@@ -98,7 +98,7 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	}()
 	local := filepath.Join(opts.Dir, "local")
 	if s.codes, err = openCodes(s.ctx, opts.Root, filepath.Join(local, "bundles"), bundle.Config{
-		Root: opts.Root, Mode: bundle.Live, NodeMajor: opts.Node.Major, GoTool: opts.Go,
+		Root: opts.Root, Mode: bundle.Live, NodeMajor: opts.Node.Major, GoTool: opts.Go, Vendor: filepath.Join(local, "bundles", "vendor"),
 	}, s.events.send, s.log); err != nil {
 		return nil, err
 	}

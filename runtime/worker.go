@@ -66,6 +66,7 @@ type factory struct {
 
 	mu     sync.Mutex // guards what follows
 	spare  *worker
+	ahead  string // what a spare process loads: the file that the last worker needed
 	filled *time.Timer
 	closed bool
 	all    map[*worker]struct{}
@@ -207,7 +208,7 @@ func (f *factory) openNode(c *code, sandbox map[string]string) (*worker, error) 
 	if f.opts.Node.Path == "" {
 		return nil, errors.New("Node.js was not found; install it and start again")
 	}
-	w := f.takeSpare()
+	w := f.takeSpare(c.preload)
 	if w != nil && bindsAtStart(f.base, workerEnv(f.base, sandbox, c.dir, c.entry, "")) {
 		f.giveBack(w)
 		w = nil
@@ -255,10 +256,12 @@ func nodeMajor(runtime string) int {
 	return n
 }
 
-// takeSpare gives the process that was started ahead, if there is one, and has the next one started soon.
-func (f *factory) takeSpare() *worker {
+// takeSpare gives the process that was started ahead, if there is one, and has the next one started soon. ahead is what
+// that one may load: most likely it is wanted for the same function, saved again.
+func (f *factory) takeSpare(ahead string) *worker {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.ahead = ahead
 	w := f.spare
 	f.spare = nil
 	if w != nil && w.dead() {
@@ -301,12 +304,12 @@ func (f *factory) fillSoon() {
 
 func (f *factory) fill() {
 	f.mu.Lock()
-	full := f.spare != nil || f.closed
+	full, ahead := f.spare != nil || f.closed, f.ahead
 	f.mu.Unlock()
 	if full {
 		return
 	}
-	w, err := f.startNode(environList(f.base), "spare")
+	w, err := f.startNode(environList(f.base), "spare", ahead)
 	if err != nil {
 		return // the next worker says why
 	}

@@ -31,6 +31,9 @@ type Config struct {
 	GoTool    string // path of the go command; "" means the one in PATH
 	// Cache is a folder where Deploy results are kept between processes; "" means none.
 	Cache string
+	// Vendor is a folder for the packages of Live bundles, built apart from the handlers that import them; "" means
+	// that every bundle has all it needs. See vendor.go.
+	Vendor string
 	// Requirements installs the dependencies that a Python function's source folder declares and returns the files
 	// to add; nil leaves them out, with a warning for Deploy.
 	Requirements func(ctx context.Context, spec Spec, dir string) ([]File, error)
@@ -42,6 +45,8 @@ type Builder struct {
 	config Config
 	root   string // Config.Root with symlinks resolved, as esbuild sees files
 	disk   *disk  // nil without Config.Cache
+
+	vendors *vendors // nil without Config.Vendor
 
 	ctx    context.Context
 	cancel context.CancelCauseFunc
@@ -71,6 +76,9 @@ func Open(config Config) *Builder {
 	if config.Cache != "" && config.Mode == Deploy {
 		b.disk = &disk{dir: config.Cache}
 	}
+	if config.Vendor != "" && config.Mode == Live {
+		b.vendors = openVendors(b, config.Vendor)
+	}
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	return b
 }
@@ -82,6 +90,9 @@ func (b *Builder) Close() error {
 	b.cancel(errClosed)
 	b.turn <- struct{}{}
 	<-b.turn
+	if b.vendors != nil {
+		b.vendors.close()
+	}
 	return nil
 }
 
@@ -129,9 +140,13 @@ func (b *Builder) Build(ctx context.Context, specs []Spec) []*Result {
 // Forget drops what is remembered of a spec that is not needed any more.
 func (b *Builder) Forget(spec Spec) {
 	if file, _, err := Find(b.config.Root, spec.Handler, spec.Kind); err == nil {
+		key := b.unitOf(spec, file).key
 		b.mu.Lock()
-		delete(b.units, b.unitOf(spec, file).key)
+		delete(b.units, key)
 		b.mu.Unlock()
+		if b.vendors != nil {
+			b.vendors.forget(key)
+		}
 	}
 }
 
@@ -180,6 +195,10 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	}
 	slices.SortFunc(stale, func(a, b *unit) int { return strings.Compare(a.key, b.key) })
 	start := time.Now()
+	if b.vendors != nil && len(stale) > 0 {
+		b.vendors.pause()
+		defer b.vendors.resume()
+	}
 	b.compile(ctx, stale)
 	after := newStamps()
 	for _, u := range stale {

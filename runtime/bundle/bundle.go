@@ -90,6 +90,9 @@ type Result struct {
 	Exports []string // sorted; nil when unknown
 	Inputs  []string // absolute paths of the files read, sorted
 	Hash    string   // 64 hex digits of names, modes and contents
+	// Preload is a CommonJS file that a Node process may load ahead of the bundle; "" means none. It only defines what
+	// the bundle then runs.
+	Preload string
 	// Messages are the errors and warnings of the compiler, at their places.
 	Messages []Message
 

@@ -122,6 +122,9 @@ func (b *Builder) nodeUnits(ctx context.Context, n nodeBuild, units []*unit) {
 		}
 		return
 	}
+	if b.vendors != nil && n.splits() {
+		units = slices.DeleteFunc(slices.Clone(units), func(u *unit) bool { return b.vendored(ctx, n, options, u) })
+	}
 	for len(units) > 0 {
 		var batch, rest []*unit
 		taken := map[string]bool{} // two files may want one place: "a.b.ts" and "a-b.ts"
@@ -265,6 +268,11 @@ func (b *Builder) nodeOutputs(ctx context.Context, n nodeBuild, result api.Build
 			slices.Sort(u.result.Exports)
 		}
 		reached := closure(meta, entry)
+		if b.vendors != nil && n.splits() && len(result.OutputFiles) > 0 && !layered(meta) {
+			if packages, ok := b.imported(meta, reached); ok {
+				b.vendors.learn(n, u, packages, b.known(u.key) != nil)
+			}
+		}
 		for _, input := range reached {
 			u.result.Inputs = append(u.result.Inputs, b.absolute(filepath.FromSlash(input)))
 		}

@@ -454,7 +454,13 @@ function catchStrays() {
 
 async function main() {
   const open = connect(process.argv[2]);
-  if (process.argv[3] === 'spare') await open;
+  if (process.argv[3] === 'spare') {
+    const ahead = process.argv[4];
+    try {
+      if (ahead) createRequire(import.meta.url)(ahead);
+    } catch { /* whoever needs it says so */ }
+    await open;
+  }
   const bind = readBinding();
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, bind.env);
