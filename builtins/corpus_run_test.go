@@ -252,7 +252,9 @@ func oneLine(text string) string {
 func checkTranslation(file, source string) diag.List {
 	env := Env()
 	env.Globals = maps.Clone(env.Globals) // of all checks
-	env.Globals["self"], env.Globals["_App"] = nil, nil
+	for _, name := range []string{"self", "_App", "object"} {
+		env.Globals[name] = nil
+	}
 	return interp.Check(interp.Parse(file, []byte(source)), env).Sorted()
 }
 
