@@ -182,9 +182,7 @@ func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
 	l.armResend()
 	l.mu.Unlock()
 	for _, f := range batch {
-		b := frameBuffer(f, ack, to)
-		if err := sock.put(b, wait); err != nil {
-			b.free()
+		if sock.putFrame(f, ack, to, wait) != nil {
 			return
 		}
 	}

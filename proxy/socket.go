@@ -24,7 +24,7 @@ type buffer struct {
 
 // Buffers come in the sizes of small frames, of full ones of API Gateway and of full local ones.
 var (
-	bufferSizes = [...]int{4 << 10, gatewayFrame + 1024, fastFrameBytes + 1024}
+	bufferSizes = [...]int{512, 2 << 10, 4 << 10, gatewayFrame + 1024, fastFrameBytes + 1024}
 	buffers     [len(bufferSizes)]sync.Pool
 )
 
@@ -97,6 +97,28 @@ func (s *socket) put(b *buffer, wait bool) error {
 	return s.enqueue(b)
 }
 
+// putFrame is put for a frame. It is encoded when there is room, so that those who wait hold no memory.
+func (s *socket) putFrame(f *Frame, ack uint64, to string, wait bool) error {
+	if wait {
+		s.mu.Lock()
+		for !s.closed && s.bytes > queueBytes/16 {
+			s.space.Wait()
+		}
+		s.bytes += len(f.Data) // keeps the place
+		s.mu.Unlock()
+	}
+	b := frameBuffer(f, ack, to)
+	s.mu.Lock()
+	if wait {
+		s.bytes -= len(f.Data)
+	}
+	err := s.enqueue(b)
+	if err != nil {
+		b.free()
+	}
+	return err
+}
+
 // offer queues b unless the queue is full.
 func (s *socket) offer(b *buffer) bool {
 	s.mu.Lock()
@@ -128,12 +150,7 @@ func (s *socket) enqueue(b *buffer) error {
 
 // send queues a small frame of our own.
 func (s *socket) send(f *Frame) error {
-	b := frameBuffer(f, f.Ack, f.To)
-	err := s.put(b, false)
-	if err != nil {
-		b.free()
-	}
-	return err
+	return s.putFrame(f, f.Ack, f.To, false)
 }
 
 func (s *socket) write() {
@@ -165,7 +182,7 @@ func (s *socket) write() {
 			batch[i] = nil
 			s.mu.Lock()
 			s.bytes -= size
-			s.space.Broadcast()
+			s.space.Signal() // one message of room for one who waits
 			s.mu.Unlock()
 			if err != nil {
 				s.close(0, "")
@@ -212,7 +229,7 @@ func (s *socket) read() (*buffer, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := newBuffer(4 << 10)
+	b := newBuffer(2 << 10)
 	n := headroom
 	for {
 		if n == len(b.block) {
