@@ -83,6 +83,7 @@ func (s *session) hostProblem(err error) error {
 
 var (
 	duplicateID = regexp.MustCompile(`There is already a Construct with name '([^']*)' in (\w+)(?: \[([^\]]*)\])?`)
+	tooMany     = regexp.MustCompile(`^Number of resources in stack '([^']*)': (\d+) is greater than allowed maximum of (\d+): (.*)`)
 	bracketPath = regexp.MustCompile(`\[([^\[\]\s][^\[\]]*)\]`)
 	at          = regexp.MustCompile(`^\s*at (?:(.*) \()?(.+?):(\d+):(\d+)\)?$`)
 )
@@ -104,6 +105,11 @@ func (s *session) failureOf(js *jsii.Error) *interp.Failure {
 		}
 		f.Detail += "."
 		f.Value = strings.TrimSuffix(m[1], "--")
+	}
+	if m := tooMany.FindStringSubmatch(js.Message); m != nil {
+		f.Code, f.Summary = "too-many-resources", "Too many resources"
+		f.Detail = fmt.Sprintf("the stack %s has %s resources, CloudFormation takes %s: %s", s.short(m[1]), m[2], m[3], sentence(m[4]))
+		f.Hint = split
 	}
 	if strings.HasPrefix(js.Message, "Cannot retrieve value from context provider") {
 		f.Code, f.Summary = "unknown-account", "Account not known"

@@ -233,6 +233,9 @@ func (s *session) complete() error {
 func (s *session) messages(reply *jsii.SynthReply) error {
 	var problems diag.List
 	for _, m := range reply.Messages {
+		if strings.HasPrefix(m.Message, "Number of resources: ") {
+			continue // said by crowded, later and with advice
+		}
 		if d := s.said(m); d.Severity == diag.Error {
 			problems = append(problems, d)
 		} else {
@@ -311,6 +314,9 @@ func (s *session) manifest() (*cfn.Manifest, error) {
 	}
 	if misused.HasErrors() {
 		return nil, misused
+	}
+	if err := s.crowded(asm); err != nil {
+		return nil, err
 	}
 	taken := map[string]bool{}
 	for _, f := range s.functions {
