@@ -4,6 +4,7 @@ package interp
 
 import (
 	"reflect"
+	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -69,19 +70,48 @@ func Infer(f *File, env Env) *Inference {
 			continue
 		}
 		// Whatever a broken statement mentions may be defined by it.
-		for _, t := range lex(s.Text, s.Line) {
+		toks := lex(s.Text, s.Line)
+		for _, t := range toks {
 			if t.kind == nameToken {
 				inf.anyName = inf.anyName || t.text == "load"
 				inf.broken[t.text] = true
 			}
 		}
-	}
-	for name := range inf.broken {
-		if b := inf.globals.names[name]; b != nil {
-			b.origins = append(b.origins, origin{}) // it may be assigned there
+		for _, name := range targets(toks) {
+			if b := inf.globals.names[name]; b != nil {
+				b.origins = append(b.origins, origin{}) // it may be assigned there
+			}
 		}
 	}
 	return inf
+}
+
+// targets are the names that a statement which does not parse may assign: what stands on a line before an equals sign,
+// or inside brackets right before one, and what def and for name.
+func targets(toks []token) []string {
+	var names, line []string
+	for i := range toks {
+		t := &toks[i]
+		switch {
+		case t.kind == newlineToken && t.depth == 0:
+			line = nil
+		case t.kind == nameToken && i > 0 && (toks[i-1].is("def") || toks[i-1].is("load")):
+			names = append(names, t.text)
+		case t.kind == nameToken:
+			line = append(line, t.text)
+			if t.text == "in" {
+				names = append(names, line...) // of a for
+			}
+		case t.kind != opToken || len(line) == 0:
+		case strings.HasSuffix(t.text, "=") && t.text != "==" && t.text != "!=" && t.text != "<=" && t.text != ">=":
+			if t.depth > 0 {
+				names = append(names, line[len(line)-1])
+			} else {
+				names = append(names, line...)
+			}
+		}
+	}
+	return names
 }
 
 // Globals are the names that the file defines for others, with their shapes
