@@ -88,7 +88,10 @@ type tool struct {
 var commands = []func(*tool) *cobra.Command{
 	startCommand,
 	buildCommand,
+	deployCommand,
+	statusCommand,
 	fmtCommand,
+	lspCommand,
 	versionCommand,
 }
 
