@@ -47,6 +47,7 @@ type DialOptions struct {
 	Logger    *slog.Logger
 	OnState   func(State, error) // called in order, must not block
 	Heartbeat time.Duration      // between pings while something runs; three times that otherwise; 0 = 4.5 s
+	Lifetime  time.Duration      // of a connection, before the next one is made and takes over; 0 = 110 minutes
 	MaxInvoke int                // invocations held at once before more are refused as busy; 0 = 20,000
 }
 
@@ -60,7 +61,10 @@ type Conn struct {
 	cancel   context.CancelCauseFunc
 	sock     atomic.Pointer[socket]
 	memory   atomic.Int64
-	rtt      atomic.Int64 // nanoseconds to the relay and back
+	slept    func() time.Duration // how long the machine slept since the last call
+	wake     atomic.Bool          // set by Wake
+	reading  sync.Mutex           // one frame at a time, also while two connections are open
+	rtt      atomic.Int64         // nanoseconds to the relay and back
 	running  sync.WaitGroup
 	wg       sync.WaitGroup
 
@@ -71,7 +75,7 @@ type Conn struct {
 	closed   bool
 }
 
-// devLink is the developer's side of a sandbox's session. Only the reader goroutine touches the fields beside link.
+// devLink is the developer's side of a sandbox's session. Conn.reading guards the fields beside link.
 type devLink struct {
 	*link
 	init *Init
@@ -100,12 +104,13 @@ func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
 		opts.Name, _ = os.Hostname()
 	}
 	opts.Heartbeat = orDefault(opts.Heartbeat, 4500*time.Millisecond)
+	opts.Lifetime = orDefault(opts.Lifetime, connLifetime)
 	if opts.MaxInvoke == 0 {
 		opts.MaxInvoke = 20_000
 	}
 	c := &Conn{
 		opts: opts, log: logger(opts.Logger), instance: token(8),
-		links: map[string]*devLink{}, attempts: map[string]*attempt{},
+		links: map[string]*devLink{}, attempts: map[string]*attempt{}, slept: newSleepClock(),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	c.state(Connecting, nil)
@@ -205,10 +210,54 @@ func readFrame(s *socket) (*Frame, error) {
 	return Decode(b.body)
 }
 
+// A connection of API Gateway ends after 2 hours.
+const (
+	connLifetime = 110 * time.Minute
+	connOverlap  = 2 * time.Second // for which the connection before is still read
+)
+
+// attend serves a connection until it is lost. When its lifetime comes to an end, the next one is made before it is
+// broken: what is still on its way over the old one is read, and everything else goes over the new one at once.
+func (c *Conn) attend(sock *socket) error {
+	for {
+		lost := make(chan error, 1)
+		c.wg.Go(func() { lost <- c.serve(sock) })
+		life := time.NewTimer(c.opts.Lifetime)
+		var next *socket
+		for next == nil {
+			select {
+			case err := <-lost:
+				life.Stop()
+				return err
+			case <-life.C:
+			}
+			var err error
+			if next, _, err = c.connect(c.ctx); err != nil { // the old one may still live a while
+				c.log.Info("next relay connection not made", "error", err)
+				life.Reset(c.opts.Lifetime / 100)
+			}
+		}
+		c.log.Info("relay connection handed over")
+		c.sock.Store(next)
+		c.resume()
+		old := sock
+		c.wg.Go(func() {
+			over := time.NewTimer(min(connOverlap, c.opts.Lifetime/2))
+			defer over.Stop()
+			select {
+			case <-over.C:
+			case <-lost:
+			}
+			old.close(websocket.CloseNormalClosure, "handed over")
+		})
+		sock = next
+	}
+}
+
 // run serves one connection after the other.
 func (c *Conn) run(sock *socket) {
 	for {
-		err := c.serve(sock)
+		err := c.attend(sock)
 		c.sock.Store(nil)
 		c.mu.Lock()
 		replaced := c.replaced
@@ -298,7 +347,10 @@ func (c *Conn) serve(sock *socket) error {
 			c.rtt.Store(now - pinged.Load())
 			continue
 		}
-		if err := c.frame(sock, f); err != nil {
+		c.reading.Lock()
+		err = c.frame(sock, f)
+		c.reading.Unlock()
+		if err != nil {
 			return err
 		}
 	}
@@ -309,7 +361,7 @@ func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
 	tick := min(time.Second, c.opts.Heartbeat/4)
 	t := time.NewTicker(tick)
 	defer t.Stop()
-	last, lastPing, lastHello, lastSweep := time.Now(), time.Now(), time.Now(), time.Now()
+	lastPing, lastHello, lastSweep := time.Now(), time.Now(), time.Now()
 	for {
 		select {
 		case <-sock.done:
@@ -317,13 +369,11 @@ func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
 		case <-t.C:
 		}
 		now := time.Now()
-		// The monotonic clock stands still while the machine sleeps, the wall clock does not.
-		if slept := now.Round(0).Sub(last.Round(0)) - now.Sub(last); slept > 15*time.Second {
+		if slept := c.slept(); slept > sleepNoticed || c.wake.Swap(false) {
 			c.log.Info("machine slept, connecting again", "for", slept)
 			sock.close(0, "")
 			return
 		}
-		last = now
 		interval := c.opts.Heartbeat
 		c.mu.Lock()
 		if len(c.attempts) == 0 {
@@ -340,7 +390,7 @@ func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
 			pinged.Store(now.UnixNano())
 			sock.send(&Frame{Version: Version, Type: typePing})
 		}
-		if now.Sub(lastHello) >= time.Minute { // is the registration still ours?
+		if now.Sub(lastHello) >= time.Minute && c.sock.Load() == sock { // is the registration still ours?
 			lastHello = now
 			sock.send(helloFrame(c.hello()))
 		}
@@ -348,6 +398,28 @@ func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
 			lastSweep = now
 			c.sweep(now)
 		}
+	}
+}
+
+// Wake says that the machine has just woken, for those who know it from elsewhere than the clocks: the connection is
+// made anew.
+func (c *Conn) Wake() { c.wake.Store(true) }
+
+// sleepNoticed is how long a sleep must be for the connection to count as lost.
+const sleepNoticed = 15 * time.Second
+
+// newSleepClock gives a func that tells how long the machine slept since its last call: the monotonic clock stands
+// still meanwhile, the wall clock does not.
+func newSleepClock() func() time.Duration {
+	var mu sync.Mutex
+	last := time.Now()
+	return func() time.Duration {
+		mu.Lock()
+		defer mu.Unlock()
+		now := time.Now()
+		slept := now.Round(0).Sub(last.Round(0)) - now.Sub(last)
+		last = now
+		return slept
 	}
 }
 

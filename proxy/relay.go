@@ -251,7 +251,7 @@ func (r *Relay) route(p *peer, b *buffer) {
 	switch {
 	case h == nil:
 		code = "hello-first"
-	case h.Role == roleDeveloper && r.developer.Load() != p:
+	case h.Role == roleDeveloper && !r.registered(p, h):
 		code = "not-registered"
 	case h.Role == roleDeveloper:
 		if to, ok := r.conns.Load(string(v.to)); ok {
@@ -358,12 +358,20 @@ func (r *Relay) register(p *peer, h *hello) (other *hello) {
 		if was.Instance != h.Instance {
 			data, _ := json.Marshal(map[string]string{"name": h.Name})
 			old.send(&Frame{Version: Version, Type: typeBye, Code: "replaced", Data: data})
+			old.close(websocket.CloseNormalClosure, "replaced")
+		} else { // it hands over, and closes the old one itself, unless that is dead
+			time.AfterFunc(2*connOverlap, func() { old.close(websocket.CloseNormalClosure, "replaced") })
 		}
-		old.close(websocket.CloseNormalClosure, "replaced")
 	}
 	p.hello.Store(h)
 	r.developer.Store(p)
 	return nil
+}
+
+// registered says whether p is the developer's end, or a connection that it still has from before.
+func (r *Relay) registered(p *peer, h *hello) bool {
+	dev := r.developer.Load()
+	return dev == p || dev != nil && h.Instance != "" && dev.hello.Load().Instance == h.Instance
 }
 
 // refuse answers a frame with a nak that repeats what identifies it.
