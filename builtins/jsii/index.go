@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"fmt"
 	"sort"
+	"strings"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -160,6 +161,9 @@ func (f *file) doc(block, at, slot int) Doc {
 			}
 		}
 		if slot == 0 {
+			for i := range parts {
+				parts[i] = strings.Clone(parts[i]) // who keeps a sentence shall not keep the block
+			}
 			d := Doc{Summary: parts[0], Remarks: parts[1], Default: parts[2], Example: parts[3], Stability: parts[4], Returns: parts[5], See: parts[6]}
 			if d.Stability == "" {
 				d.Stability = "stable"
