@@ -287,6 +287,30 @@ function forgetTokens() {
   texts = { string: new Map(), list: new Map(), number: new Map() };
 }
 
+// Where a construct stands and what it is called there never change, but the CDK works it out again for each mention: a sixth
+// of a large synth.
+const { Node } = requireCDK('constructs');
+const kept = { path: Symbol('path'), logicalId: Symbol('logicalId') };
+const { get: pathOfNode } = Object.getOwnPropertyDescriptor(Node.prototype, 'path');
+Object.defineProperty(Node.prototype, 'path', {
+  configurable: true,
+  get() {
+    return (this[kept.path] ??= pathOfNode.call(this));
+  },
+});
+Object.defineProperty(Node.prototype, 'scopes', {
+  configurable: true,
+  get() {
+    const found = [];
+    for (let c = this.host; c; c = c.node.scope) found.push(c);
+    return found.reverse();
+  },
+});
+const { allocateLogicalId } = cdk.Stack.prototype;
+cdk.Stack.prototype.allocateLogicalId = function (element) {
+  return (element[kept.logicalId] ??= allocateLogicalId.call(this, element));
+};
+
 // The CDK remembers fingerprints of files in the user's home, by size and time: neither ours to write nor safe enough to read.
 const { FingerprintDiskCache } = internal('fs/fingerprint-disk-cache.js');
 FingerprintDiskCache.prototype._load = function () {
