@@ -26,7 +26,7 @@ var showMarks = flag.Bool("show", false, "print what each mark sees")
 //	resolve A REGEXP    the documentation of the offered A
 //	hover REGEXP        "none" = nothing
 //	sig REGEXP          label of the signature and, behind a space, the active parameter
-//	def FILE:LINE       FILE ends so; several when several are given, "none" = nowhere
+//	def FILE:LINE       or FILE alone; several when several are given, "none" = nowhere
 //	refs FILE:LINE...   all references, the declaration too
 //	rename NEW => ...   FILE:N edits in each, or "error REGEXP"
 //	diag CODE REGEXP    a diagnostic exactly over the carets; once a file has one all its diagnostics need one
@@ -212,7 +212,11 @@ func (k *mark) run(t *testing.T, c *testClient, texts map[string]string, diagnos
 		var got []string
 		for _, l := range locations {
 			path, _ := pathOf(l.URI)
-			got = append(got, fmt.Sprintf("%s:%d", filepath.Base(path), l.Range.Start.Line+1))
+			at := fmt.Sprintf("%s:%d", filepath.Base(path), l.Range.Start.Line+1)
+			if !strings.Contains(k.rest, ":") {
+				at = filepath.Base(path)
+			}
+			got = append(got, at)
 			if _, err := os.Stat(path); err != nil {
 				t.Errorf("%s: %v", where, err)
 			}
@@ -343,7 +347,14 @@ func (k *mark) diag(t *testing.T, c *testClient, where string, diagnostics map[s
 			return
 		}
 	}
-	t.Errorf("%s: no such diagnostic among %+v", where, list)
+	for _, d := range list {
+		if d.Range.Start.Line == k.line {
+			t.Errorf("%s: no such diagnostic; there is %+v", where, d)
+		}
+	}
+	if !slices.ContainsFunc(list, func(d testDiagnostic) bool { return d.Range.Start.Line == k.line }) {
+		t.Errorf("%s: no diagnostic on this line", where)
+	}
 }
 
 func (k *mark) fix(t *testing.T, c *testClient, where string, texts map[string]string) {

@@ -28,7 +28,7 @@ func (c *call) namesOf(a *analysis) *names {
 func (c *call) symbol(a *analysis, offset int) (*analysis, *binding, place) {
 	b, at := c.namesOf(a).at(offset)
 	if b == nil {
-		return nil, nil, place{}
+		return c.keywordSymbol(a, offset)
 	}
 	if b.module == "" || b.name != b.original && at != b.from {
 		return a, b, at
@@ -41,6 +41,25 @@ func (c *call) symbol(a *analysis, offset int) (*analysis, *binding, place) {
 		}
 	}
 	return a, b, at
+}
+
+// keywordSymbol is the parameter that a keyword in a call of a loaded function names.
+func (c *call) keywordSymbol(a *analysis, offset int) (*analysis, *binding, place) {
+	for _, k := range c.namesOf(a).keywords {
+		if offset < k.place.start || offset > k.place.end || k.function.module == "" {
+			continue
+		}
+		path, err := c.snapshot.loaded(a, k.function.module)
+		if err != nil {
+			break
+		}
+		if other := c.snapshot.analyse(path); other != nil {
+			if fn := c.namesOf(other).globals.names[k.function.original]; fn != nil && fn.params[k.name] != nil {
+				return other, fn.params[k.name], k.place
+			}
+		}
+	}
+	return nil, nil, place{}
 }
 
 // occurrences are all places of a symbol in the project, the definition's file first.

@@ -66,6 +66,9 @@ func (c *call) signatureHelp(p *protocol.SignatureHelpParams) (any, error) {
 	}
 	help := &protocol.SignatureHelp{Signatures: []protocol.SignatureInformation{info}}
 	active := -1
+	if f.keyword == "" && cur.is(f.argument+1, "=") {
+		f.keyword = cur.textOf(f.argument) // the cursor stands in the name
+	}
 	if f.keyword != "" {
 		active = slices.Index(names, f.keyword)
 	} else if f.position < len(sig.Params) && !sig.Params[f.position].KeywordOnly {

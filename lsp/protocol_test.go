@@ -1,0 +1,343 @@
+package lsp
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+const sample = "app = sst.App(\"notes\")\nweb = sst.Stack(app, \"web\")\nq = sst.Queue(web, \"Jobs\", fifo = True)\n"
+
+// TestHostile sends what no editor should; the server answers the next request as ever.
+func TestHostile(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "stacks.star")
+	uri := uriOf(file)
+	cases := []struct{ name, body string }{
+		{"not JSON", `{"jsonrpc":`},
+		{"an array", `[1, 2]`},
+		{"a number", `17`},
+		{"null", `null`},
+		{"no method", `{"jsonrpc":"2.0"}`},
+		{"a reply to nothing", `{"jsonrpc":"2.0","id":9000,"result":null}`},
+		{"unknown notification", `{"jsonrpc":"2.0","method":"textDocument/didDream","params":{}}`},
+		{"unknown $ notification", `{"jsonrpc":"2.0","method":"$/whatever","params":{"a":1}}`},
+		{"malformed didOpen", `{"jsonrpc":"2.0","method":"textDocument/didOpen","params":{"textDocument":7}}`},
+		{"didOpen without params", `{"jsonrpc":"2.0","method":"textDocument/didOpen"}`},
+		{"malformed didChange", `{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"` + uri + `","version":2},"contentChanges":"x"}}`},
+		{"change of a file that is not open", `{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"file:///nowhere.star","version":2},"contentChanges":[{"text":"x"}]}}`},
+		{"change outside the text", `{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"` + uri + `","version":2},"contentChanges":[{"range":{"start":{"line":4000000000,"character":4000000000},"end":{"line":0,"character":0}},"text":""}]}}`},
+		{"negative position", `{"jsonrpc":"2.0","method":"textDocument/didChange","params":{"textDocument":{"uri":"` + uri + `","version":3},"contentChanges":[{"range":{"start":{"line":-1,"character":-1},"end":{"line":0,"character":0}},"text":""}]}}`},
+		{"not a file", `{"jsonrpc":"2.0","method":"textDocument/didOpen","params":{"textDocument":{"uri":"untitled:x","languageId":"starlark","version":1,"text":"x ="}}}`},
+		{"cancel of nothing", `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":77}}`},
+		{"cancel without params", `{"jsonrpc":"2.0","method":"$/cancelRequest"}`},
+		{"cancel of an object", `{"jsonrpc":"2.0","method":"$/cancelRequest","params":{"id":{"a":[]}}}`},
+		{"second initialized", `{"jsonrpc":"2.0","method":"initialized","params":{}}`},
+		{"params of a wrong type", `{"jsonrpc":"2.0","method":"textDocument/didClose","params":[[[]]]}`},
+		{"binary", "{\"jsonrpc\":\"2.0\",\"method\":\"\x00\xff\",\"params\":{}}"},
+		{"deep", `{"jsonrpc":"2.0","method":"x","params":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`},
+	}
+	for _, test := range cases {
+		t.Run(test.name, func(t *testing.T) {
+			c := connect(t, Options{Debounce: time.Millisecond})
+			c.initialize(root)
+			c.open(file, sample)
+			c.raw(test.body)
+			var list testList
+			if err := c.request("textDocument/completion", at(file, testPosition{2, 9}), &list); err != nil {
+				t.Fatal(err)
+			}
+			c.close()
+		})
+	}
+}
+
+func TestWrongRequests(t *testing.T) {
+	root := t.TempDir()
+	c := newClient(t, root)
+	file := filepath.Join(root, "stacks.star")
+	for _, test := range []struct {
+		method string
+		params any
+		code   int
+	}{
+		{"textDocument/dream", map[string]any{}, codeMethodNotFound},
+		{"$/unknown", map[string]any{}, codeMethodNotFound},
+		{"textDocument/completion", 7, codeInvalidParams},
+		{"textDocument/hover", map[string]any{"textDocument": []int{1}}, codeInvalidParams},
+		{"initialize", map[string]any{}, codeInvalidRequest},
+		{"textDocument/rename", map[string]any{"textDocument": map[string]any{"uri": "untitled:x"}, "position": testPosition{}, "newName": "x"}, codeRequestFailed},
+	} {
+		err := c.request(test.method, test.params, nil)
+		known, ok := err.(*wireError)
+		if !ok || known.Code != test.code {
+			t.Errorf("%s: got %v", test.method, err)
+		}
+	}
+	// Of files that are not there nothing is known.
+	for method := range requests {
+		if method == "textDocument/rename" || method == "completionItem/resolve" || method == "workspace/symbol" {
+			continue
+		}
+		params := at(file, testPosition{3000, 4})
+		params["context"] = map[string]any{"diagnostics": []any{}}
+		params["range"] = testRange{}
+		params["options"] = map[string]any{"tabSize": 4, "insertSpaces": true}
+		if err := c.request(method, params, nil); err != nil {
+			t.Errorf("%s: %v", method, err)
+		}
+	}
+	// And of an empty one.
+	c.open(file, "")
+	for method := range requests {
+		if method == "textDocument/rename" || method == "completionItem/resolve" || method == "workspace/symbol" {
+			continue
+		}
+		params := at(file, testPosition{3000, 4})
+		params["context"] = map[string]any{"diagnostics": []any{}}
+		params["range"] = testRange{testPosition{5, 5}, testPosition{1, 1}}
+		params["options"] = map[string]any{"tabSize": 4, "insertSpaces": true}
+		if err := c.request(method, params, nil); err != nil {
+			t.Errorf("%s of an empty file: %v", method, err)
+		}
+	}
+}
+
+func TestLifecycle(t *testing.T) {
+	ends := func(c *testClient, want error) {
+		t.Helper()
+		select {
+		case err := <-c.done:
+			if err != want && !(err != nil && want != nil && err.Error() == want.Error()) {
+				t.Errorf("got %v, want %v", err, want)
+			}
+		case <-time.After(5 * time.Second):
+			t.Error("the server goes on")
+		}
+	}
+	c := connect(t, Options{})
+	if err := c.request("textDocument/hover", map[string]any{}, nil); err == nil || err.(*wireError).Code != codeNotInitialized {
+		t.Errorf("before initialize: %v", err)
+	}
+	c.initialize(t.TempDir())
+	if err := c.request("shutdown", nil, nil); err != nil {
+		t.Error(err)
+	}
+	if err := c.request("textDocument/hover", map[string]any{}, nil); err == nil || err.(*wireError).Code != codeInvalidRequest {
+		t.Errorf("after shutdown: %v", err)
+	}
+	c.notify("exit", nil)
+	ends(c, nil)
+
+	c = connect(t, Options{})
+	c.initialize(t.TempDir())
+	c.notify("exit", nil)
+	ends(c, ErrNoShutdown)
+
+	c = connect(t, Options{})
+	c.initialize(t.TempDir())
+	c.in.Close()
+	ends(c, ErrNoShutdown)
+
+	c = connect(t, Options{})
+	io.WriteString(c.in, "GET / HTTP/1.1\r\nHost\r\n\r\n")
+	ends(c, errFraming)
+
+	alive := make(chan int, 100)
+	c = connect(t, Options{Poll: time.Millisecond, Alive: func(pid int) bool { alive <- pid; return false }})
+	if err := c.request("initialize", map[string]any{"processId": 4711, "rootUri": nil, "capabilities": map[string]any{}}, nil); err != nil {
+		t.Error(err)
+	}
+	if pid := <-alive; pid != 4711 {
+		t.Errorf("asked for process %d", pid)
+	}
+	select {
+	case <-c.done:
+	case <-time.After(5 * time.Second):
+		t.Error("the server outlives its editor")
+	}
+}
+
+// TestOrder: each request sees the text of the moment it was sent, however fast changes follow each other.
+func TestOrder(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "stacks.star")
+	c := newClient(t, root)
+	c.open(file, "x = 1\n")
+	var waiting []chan reply
+	for i := range 200 {
+		c.change(file, i+2, map[string]any{"text": fmt.Sprintf("name_%d = 1\n", i)})
+		_, ch := c.send("textDocument/documentSymbol", at(file, testPosition{}))
+		waiting = append(waiting, ch)
+	}
+	for i, ch := range waiting {
+		if r := c.wait(ch); !strings.Contains(string(r.Result), fmt.Sprintf(`"name_%d"`, i)) {
+			t.Fatalf("request %d: %s", i, r.Result)
+		}
+	}
+}
+
+// TestCancel: a cancelled request is answered once, at once.
+func TestCancel(t *testing.T) {
+	root := t.TempDir()
+	file := filepath.Join(root, "stacks.star")
+	c := newClient(t, root)
+	c.open(file, strings.Repeat(sample, 1000))
+	cancelled := 0
+	var waiting []chan reply
+	for range 100 {
+		id, ch := c.send("textDocument/completion", at(file, testPosition{2, 9}))
+		c.notify("$/cancelRequest", map[string]any{"id": id})
+		waiting = append(waiting, ch)
+	}
+	for _, ch := range waiting {
+		if r := c.wait(ch); r.Error != nil {
+			if r.Error.Code != codeRequestCancelled {
+				t.Fatal(r.Error)
+			}
+			cancelled++
+		}
+	}
+	if cancelled == 0 {
+		t.Error("nothing was cancelled")
+	}
+}
+
+// TestRandomEdits changes a text in random places, in both encodings, and compares what the server has with what the
+// editor has.
+func TestRandomEdits(t *testing.T) {
+	for _, encoding := range []string{"utf-8", "utf-16"} {
+		t.Run(encoding, func(t *testing.T) {
+			random := rand.New(rand.NewSource(1))
+			root := t.TempDir()
+			file := filepath.Join(root, "stacks.star")
+			c := newClient(t, root, encoding)
+			text := strings.Repeat(sample+"# 😀 é\r\ny = \"𝒳\"\n", 5)
+			c.open(file, text)
+			pieces := []string{"", "x", "\n", "\r\n", "(", ")", "\"", "😀", "é", "def f():\n    ", "sst.", "\"\"\"", "#", "=", "\\", "\t", "load("}
+			methods := []string{"textDocument/completion", "textDocument/hover", "textDocument/signatureHelp", "textDocument/definition", "textDocument/foldingRange", "textDocument/semanticTokens/full", "textDocument/documentSymbol", "textDocument/references"}
+			steps := 1500
+			if testing.Short() {
+				steps = 200
+			}
+			for version := 2; version < steps; version++ {
+				doc := newDocument(file, "", 0, []byte(text))
+				from := runeStart(text, random.Intn(len(text)+1))
+				to := runeStart(text, min(len(text), from+random.Intn(6)))
+				piece := pieces[random.Intn(len(pieces))]
+				area := doc.span(from, to, encoding == "utf-8")
+				from, to = doc.offset(area.Start, encoding == "utf-8"), doc.offset(area.End, encoding == "utf-8")
+				c.change(file, version, map[string]any{"range": area, "text": piece})
+				text = text[:from] + piece + text[to:]
+				if len(text) > 3000 {
+					text = sample
+					version++
+					c.change(file, version, map[string]any{"text": text})
+				}
+				if version%10 == 0 {
+					place := doc.position(random.Intn(len(text)), encoding == "utf-8")
+					params := at(file, testPosition{int(place.Line), int(place.Character)})
+					params["context"] = map[string]any{"includeDeclaration": true}
+					if err := c.request(methods[random.Intn(len(methods))], params, nil); err != nil {
+						t.Fatalf("version %d: %v", version, err)
+					}
+				}
+			}
+			// The whole text comes back through formatting of what the server has.
+			c.open(file+"2.star", text)
+			var here, there []map[string]any
+			params := at(file, testPosition{})
+			params["options"] = map[string]any{"tabSize": 4, "insertSpaces": true}
+			if err := c.request("textDocument/formatting", params, &here); err != nil {
+				t.Fatal(err)
+			}
+			params["textDocument"] = map[string]any{"uri": uriOf(file + "2.star")}
+			if err := c.request("textDocument/formatting", params, &there); err != nil {
+				t.Fatal(err)
+			}
+			a, _ := json.Marshal(here)
+			b, _ := json.Marshal(there)
+			if !bytes.Equal(a, b) {
+				t.Errorf("the texts are not the same:\n%s\n%s", a, b)
+			}
+			if got, want := symbols(c, file), symbols(c, file+"2.star"); got != want {
+				t.Errorf("tokens:\n%s\n%s", got, want)
+			}
+		})
+	}
+}
+
+func symbols(c *testClient, path string) string {
+	var raw json.RawMessage
+	if err := c.request("textDocument/semanticTokens/full", at(path, testPosition{}), &raw); err != nil {
+		c.t.Error(err)
+	}
+	return string(raw)
+}
+
+func runeStart(s string, i int) int {
+	for i > 0 && i < len(s) && s[i]&0xc0 == 0x80 {
+		i--
+	}
+	return i
+}
+
+// TestReparse: statements kept from the version before make the same file as parsing anew.
+func TestReparse(t *testing.T) {
+	random := rand.New(rand.NewSource(2))
+	text := strings.Repeat(sample, 3)
+	before := newDocument("/x.star", "", 0, []byte(text))
+	before.parsed()
+	for i := range 500 {
+		at := random.Intn(len(text) + 1)
+		piece := []string{"\n", "x", "(", "\"", "def f():\n  pass\n", "#"}[random.Intn(6)]
+		text = text[:at] + piece + text[min(len(text), at+random.Intn(4)):]
+		next := newDocument("/x.star", "", 0, []byte(text))
+		next.follow(before)
+		got, want := next.parsed(), newDocument("/x.star", "", 0, []byte(text)).parsed()
+		if len(got.Statements) != len(want.Statements) || got.Errors.Error() != want.Errors.Error() {
+			t.Fatalf("step %d: %d statements, want %d\n%v\n%v", i, len(got.Statements), len(want.Statements), got.Errors, want.Errors)
+		}
+		for j := range got.Statements {
+			a, b := &got.Statements[j], &want.Statements[j]
+			if a.Line != b.Line || a.Offset != b.Offset || !bytes.Equal(a.Text, b.Text) || len(a.Stmts) != len(b.Stmts) {
+				t.Fatalf("step %d, statement %d: %+v, want %+v", i, j, a.Chunk, b.Chunk)
+			}
+		}
+		before = next
+		if len(text) > 2000 {
+			text = sample
+		}
+	}
+}
+
+// TestNoFalseAlarm opens every Starlark file that builds: examples, prelude and the scripts' projects.
+func TestNoFalseAlarm(t *testing.T) {
+	c := newClient(t, t.TempDir())
+	var files []string
+	for _, pattern := range []string{"../examples/*/*.star", "../builtins/prelude/*.star", "../examples/*/*/*.star"} {
+		found, _ := filepath.Glob(pattern)
+		files = append(files, found...)
+	}
+	if len(files) < 10 {
+		t.Fatalf("only %d files", len(files))
+	}
+	for _, file := range files {
+		path, _ := filepath.Abs(file)
+		src, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.open(path, string(src))
+		for _, d := range c.diagnosed(path, 1) {
+			t.Errorf("%s:%d: %s: %s", file, d.Range.Start.Line+1, d.Code, d.Message)
+		}
+	}
+}
