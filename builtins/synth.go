@@ -302,7 +302,8 @@ func (s *session) manifest() (*cfn.Manifest, error) {
 	if strings.Contains(region, "${Token[") {
 		region = "" // that of the deployment
 	}
-	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Functions: []cfn.Function{},
+	personal, _ := s.app.members["personal"].(starlark.Bool)
+	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Functions: []cfn.Function{},
 		Positions: make(map[string]cfn.Position, len(s.places))}
 	asm, err := cfn.Open(s.in.OutDir)
 	if err != nil {

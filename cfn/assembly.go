@@ -84,7 +84,7 @@ type Asset struct {
 	ID            string // hash
 	Name          string // for people; may be ""
 	Path          string // absolute
-	Packaging     string // "file" or "zip"
+	Packaging     string // "file" or "zip"; "image" is a container image, of which only ID and Name are known
 	Bucket        string
 	ObjectKey     string
 	Region        string
@@ -325,6 +325,13 @@ func readAssets(dir, file string) ([]Asset, error) {
 			break
 		}
 		all = append(all, asset)
+	}
+	images, err := objectKeys(manifest.DockerImages)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for _, id := range images {
+		all = append(all, Asset{ID: id, Packaging: "image"})
 	}
 	return all, nil
 }

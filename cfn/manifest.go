@@ -21,6 +21,7 @@ type Manifest struct {
 	App       string     `json:"app"`
 	Stage     string     `json:"stage"`
 	Region    string     `json:"region,omitempty"`
+	Personal  bool       `json:"personal,omitempty"` // a developer's own stage: what deletes or repairs by itself may do so
 	Functions []Function `json:"functions"`
 	Apis      []Api      `json:"apis,omitempty"`
 	Triggers  []Trigger  `json:"triggers,omitempty"`
@@ -115,6 +116,17 @@ func (m *Manifest) ShortPath(path string) string {
 		path = strings.TrimSuffix(path, "/Resource")
 	}
 	return strings.TrimPrefix(path, m.prefix())
+}
+
+// Position is the line that made a construct, or the nearest one around it that a line is known of; Line 0 when there is none.
+func (m *Manifest) Position(path string) Position {
+	for path != "" {
+		if p, ok := m.Positions[path]; ok {
+			return p
+		}
+		path = path[:max(0, strings.LastIndexByte(path, '/'))]
+	}
+	return Position{}
 }
 
 // Function finds a function by ID, or by what Invoke takes: its name or an ARN ending in it.

@@ -19,6 +19,7 @@ import (
 //	cloud slow STACK ID DURATION  a resource takes that long, in virtual time
 //	cloud deny ROLE              nobody may assume the role
 //	cloud status STACK           prints the status of a stack
+//	cloud await STACK STATUS     waits until the stack has the status
 //	cloud calls                  prints what was called since the last time
 func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -72,6 +73,12 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		c.Deny(args[1])
 	case "status":
 		fmt.Fprintln(ts.Stdout(), c.Status(args[1], "us-east-1"))
+	case "await":
+		for deadline := time.Now().Add(30 * time.Second); c.Status(args[1], "us-east-1") != args[2]; time.Sleep(10 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				ts.Fatalf("%s is in %s", args[1], c.Status(args[1], "us-east-1"))
+			}
+		}
 	case "calls":
 		for _, call := range c.Calls() {
 			fmt.Fprintln(ts.Stdout(), call.Service, call.Action)

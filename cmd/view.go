@@ -36,6 +36,7 @@ type View interface {
 	Reloaded(reloaded)
 	// Event prints what the server reports.
 	Event(runtime.Event)
+	deployView
 }
 
 type viewOptions struct {

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -126,6 +127,7 @@ func (r *request) answer(w http.ResponseWriter, fields ...element) {
 	b.WriteString("<ResponseMetadata><RequestId>" + w.Header().Get("X-Amzn-Requestid") + "</RequestId></ResponseMetadata>")
 	fmt.Fprintf(&b, "</%sResponse>", r.Action)
 	w.Header().Set("Content-Type", "text/xml")
+	w.Header().Set("Content-Length", strconv.Itoa(b.Len()))
 	io.WriteString(w, b.String())
 }
 

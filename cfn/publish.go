@@ -1,0 +1,153 @@
+package cfn
+
+import (
+	"archive/zip"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"golang.org/x/sync/errgroup"
+)
+
+// This file uploads assets. An asset's name is its content, so what lies there already is right.
+
+// uploads is how many assets are on their way at once.
+const uploads = 8
+
+// publisher publishes each asset once, whichever stacks want it.
+type publisher struct {
+	env    *environments
+	report func(Progress)
+	slots  chan struct{}
+
+	mu   sync.Mutex
+	done map[string]*publication // by bucket and key
+}
+
+type publication struct {
+	once sync.Once
+	err  error
+}
+
+func newPublisher(env *environments, report func(Progress)) *publisher {
+	return &publisher{env: env, report: report, slots: make(chan struct{}, uploads), done: map[string]*publication{}}
+}
+
+// publish brings all assets of a stack to where its template expects them.
+func (p *publisher) publish(ctx context.Context, s *Stack) error {
+	group, ctx := errgroup.WithContext(ctx)
+	for _, asset := range s.Assets {
+		if asset.Packaging == "image" {
+			return fmt.Errorf("stack %s has a container image (%s): sst deploys files; build the image and name it by its registry address, or deploy the assembly with the CDK's own command line", s.Name, asset.ID)
+		}
+		region := p.env.region(s)
+		if asset.Region != "" {
+			region = p.env.fill(asset.Region, region)
+		}
+		bucket, key := p.env.fill(asset.Bucket, region), p.env.fill(asset.ObjectKey, region)
+		p.mu.Lock()
+		one := p.done[bucket+"/"+key]
+		if one == nil {
+			one = &publication{}
+			p.done[bucket+"/"+key] = one
+		}
+		p.mu.Unlock()
+		group.Go(func() error {
+			one.once.Do(func() {
+				p.slots <- struct{}{}
+				defer func() { <-p.slots }()
+				one.err = p.upload(ctx, s, asset, bucket, key, region)
+			})
+			return one.err
+		})
+	}
+	return group.Wait()
+}
+
+func (p *publisher) upload(ctx context.Context, s *Stack, asset Asset, bucket, key, region string) error {
+	wrap := func(err error) error {
+		return fmt.Errorf("publish %s to %s: %w", filepath.Base(asset.Path), bucket, err)
+	}
+	client, err := p.env.s3(ctx, asset.AssumeRoleArn, region)
+	if err != nil {
+		return wrap(err)
+	}
+	if _, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, ExpectedBucketOwner: &p.env.account}); err == nil {
+		return nil
+	} else if c := code(err); c != "NotFound" && c != "NoSuchKey" {
+		return wrap(err)
+	}
+	var body io.Reader
+	if asset.Packaging == "zip" {
+		data, err := zipFolder(asset.Path)
+		if err != nil {
+			return wrap(err)
+		}
+		body = bytes.NewReader(data)
+	} else {
+		file, err := os.Open(asset.Path)
+		if err != nil {
+			return wrap(err)
+		}
+		defer file.Close()
+		body = file
+	}
+	if _, err := manager.NewUploader(client).Upload(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body, ExpectedBucketOwner: &p.env.account}); err != nil {
+		return wrap(err)
+	}
+	p.report(Progress{Time: time.Now(), Stack: s, Kind: ProgressAsset, Status: "PUBLISHED", Path: filepath.Base(asset.Path)})
+	return nil
+}
+
+// zipFolder packs a folder, links followed, the same bytes for the same content.
+func zipFolder(dir string) ([]byte, error) {
+	var out bytes.Buffer
+	w := zip.NewWriter(&out)
+	var add func(dir, name string) error
+	add = func(dir, name string) error {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			from, to := filepath.Join(dir, entry.Name()), path.Join(name, entry.Name())
+			info, err := os.Stat(from)
+			if err != nil {
+				return err
+			}
+			if info.IsDir() {
+				if err := add(from, to); err != nil {
+					return err
+				}
+				continue
+			}
+			data, err := os.ReadFile(from)
+			if err != nil {
+				return err
+			}
+			header := &zip.FileHeader{Name: to, Method: zip.Deflate, Modified: time.Date(1980, 1, 1, 0, 0, 0, 0, time.UTC)}
+			header.SetMode(0o644 | info.Mode()&0o111)
+			target, err := w.CreateHeader(header)
+			if err != nil {
+				return err
+			}
+			if _, err := target.Write(data); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := add(dir, ""); err != nil {
+		return nil, err
+	}
+	err := w.Close()
+	return out.Bytes(), err
+}

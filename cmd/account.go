@@ -1,0 +1,115 @@
+package cmd
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/smithy-go"
+
+	"sst/cfn"
+)
+
+// This file is the way into the AWS account: one configuration for all verbs, and one clear error for each way it can fail.
+
+// callAttempts is how often a call is tried when AWS throttles or stumbles.
+const callAttempts = 10
+
+// awsConfig makes the configuration for the assembly's region from the AWS SDK's own chain, and checks that there are
+// credentials.
+func (t *tool) awsConfig(ctx context.Context, p *project, region string) (aws.Config, error) {
+	region = cmp.Or(p.region, region, p.defaultRegion)
+	if region == "" {
+		return aws.Config{}, problemf(`Give --region, or sst.App(..., region = "us-east-1"), or set AWS_REGION.`, "no region is chosen to deploy to")
+	}
+	source, err := t.credentialSource(ctx)
+	if err != nil {
+		return aws.Config{}, err
+	}
+	if source == "" {
+		return aws.Config{}, problemf("Set AWS_PROFILE or --profile, or run `aws configure` (`aws configure sso` for single sign-on).", "there are no AWS credentials")
+	}
+	options := []func(*config.LoadOptions) error{
+		config.WithRegion(region),
+		config.WithRetryer(func() aws.Retryer { return newRetryer() }),
+	}
+	if t.profile != "" {
+		options = append(options, config.WithSharedConfigProfile(t.profile))
+	}
+	c, err := config.LoadDefaultConfig(ctx, options...)
+	if err != nil {
+		return c, problemf("", "the AWS settings cannot be used: %v", err)
+	}
+	if _, err := c.Credentials.Retrieve(ctx); err != nil && ctx.Err() == nil {
+		return c, t.noCredentials(source, err)
+	}
+	return c, nil
+}
+
+func (t *tool) noCredentials(source string, err error) error {
+	text := err.Error()
+	if strings.Contains(text, "SSO") || strings.Contains(text, "sso") || strings.Contains(text, "InvalidGrant") {
+		name, _ := t.profileName()
+		return problemf("Log in again: aws sso login --profile "+name, "the single sign-on of profile %s has expired", name)
+	}
+	return problemf("", "%s gives no credentials: %v", source, last(err))
+}
+
+// last is the innermost error, which says it without the SDK's chain.
+func last(err error) error {
+	for {
+		inner := errors.Unwrap(err)
+		if inner == nil {
+			return err
+		}
+		err = inner
+	}
+}
+
+// awsProblem turns what AWS or the deployer refuses into the user's problem. What it does not know stays as it is.
+func (t *tool) awsProblem(err error) error {
+	var bare *cfn.NotBootstrapped
+	var account *cfn.WrongAccount
+	var stuck *cfn.Stuck
+	var api smithy.APIError
+	var network net.Error
+	switch {
+	case err == nil, errors.As(err, new(*Problem)), errors.Is(err, context.Canceled):
+		return err
+	case errors.As(err, &bare):
+		if bare.Have > 0 {
+			return problemf(fmt.Sprintf("Renew it: npx aws-cdk@2 bootstrap aws://%s/%s", bare.Account, bare.Region), "%v", bare)
+		}
+		return problemf(fmt.Sprintf("Once per account and region: npx aws-cdk@2 bootstrap aws://%s/%s. If it is, is %s the region you mean?", bare.Account, bare.Region, bare.Region), "%v", bare)
+	case errors.As(err, &account):
+		return problemf("Choose other credentials with --profile or AWS_PROFILE, or correct `stages` of sst.App.", "%v", account)
+	case errors.As(err, &stuck):
+		return problemf("sst deploy --repair does that; what the stack holds is lost where it has to be deleted.", "%v", stuck)
+	case errors.As(err, &api):
+		name, _ := t.profileName()
+		switch api.ErrorCode() {
+		case "ExpiredToken", "ExpiredTokenException", "RequestExpired":
+			return problemf("Renew them (aws sso login --profile "+name+" for single sign-on) and run the command again.", "the AWS credentials have expired")
+		case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure":
+			return problemf("Are they of another account or partition, or deleted? `aws sts get-caller-identity` tells.", "AWS does not accept the credentials: %s", api.ErrorMessage())
+		case "SignatureDoesNotMatch", "RequestTimeTooSkewed":
+			if strings.Contains(api.ErrorMessage(), "expired") || api.ErrorCode() == "RequestTimeTooSkewed" {
+				return problemf("Set the clock of this machine.", "AWS finds the time of this machine wrong: %s", api.ErrorMessage())
+			}
+			return problemf("", "the secret access key does not fit the access key id: %s", api.ErrorMessage())
+		case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden":
+			return problemf("The policy of these credentials has to allow it.", "AWS refuses: %v", err)
+		case "Throttling", "ThrottlingException", "RequestLimitExceeded":
+			return problemf("Run the command again; what is done is not done twice.", "AWS answers too slowly for so many requests: %v", err)
+		}
+		return problemf("", "%v", err)
+	case errors.As(err, &network):
+		return problemf("", "AWS cannot be reached: %v", err)
+	}
+	return problemf("", "%v", err)
+}

@@ -1,0 +1,215 @@
+package cmd
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"sst/cfn"
+	"sst/starlark/diag"
+)
+
+func deployCommand(t *tool) *cobra.Command {
+	var repair, async bool
+	c := &cobra.Command{
+		Use:   "deploy [FILE] [STACK...]",
+		Short: "Deploy the app, or some of its stacks, to AWS",
+		Long: `Build the app and bring it to AWS through CloudFormation: code and templates are published, stacks that changed are
+deployed, independent ones side by side. A stack in which nothing changed is left alone.
+
+The account is that of your AWS credentials; it has to be bootstrapped for the CDK in the region. STACK is a stack's name
+with or without "<stage>-<app>-"; the stacks that it depends on are deployed as well. Outputs are printed and kept in
+.sst/outputs.json.
+
+Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`,
+		Example: "  sst deploy\n  sst deploy --stage prod web\n  AWS_PROFILE=production sst deploy --stage prod --region us-east-1",
+		RunE: func(c *cobra.Command, args []string) error {
+			started := time.Now()
+			file, names := fileAndStacks(t, args)
+			p, err := t.open(c.Context(), file)
+			if err != nil {
+				return err
+			}
+			if _, err := t.build(c.Context(), p, started); err != nil {
+				return err
+			}
+			asm, err := cfn.Open(p.out)
+			if err != nil {
+				return err
+			}
+			return t.deploy(c.Context(), p, asm, names, deployOptions{repair: repair, async: async}, started)
+		},
+	}
+	c.Flags().BoolVar(&repair, "repair", false, "delete or roll back stacks that are stuck (on your own stage that is done without asking)")
+	c.Flags().BoolVar(&async, "async", false, "return once everything is submitted; sst status --wait waits for it")
+	return c
+}
+
+// fileAndStacks tells FILE from STACK: a file ends in .star or is a folder that is there.
+func fileAndStacks(t *tool, args []string) (file, stacks []string) {
+	if len(args) == 0 {
+		return nil, nil
+	}
+	info, err := os.Stat(t.abs(args[0]))
+	if strings.HasSuffix(args[0], ".star") || err == nil && info.IsDir() {
+		return args[:1], args[1:]
+	}
+	return nil, args
+}
+
+type deployOptions struct{ repair, async bool }
+
+// deploy brings an assembly to AWS and tells the view.
+func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names []string, o deployOptions, started time.Time) error {
+	stacks, err := neededStacks(asm, names)
+	if err != nil {
+		return err
+	}
+	if len(asm.Missing) > 0 {
+		return problemf("Name the values in stacks.star instead (an id, an ARN, zones).", "the app looks things up in AWS, which sst does not do yet: %s", asm.Missing[0].Key)
+	}
+	config, err := t.awsConfig(ctx, p, asm.Manifest.Region)
+	if err != nil {
+		return err
+	}
+	d := &cfn.Deployer{
+		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async,
+		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },
+	}
+	results, err := d.Deploy(ctx, stacks)
+	summary := deploySummary{App: asm.Manifest.App, Stage: asm.Manifest.Stage, Region: config.Region, Seconds: time.Since(started).Seconds()}
+	var places diag.List
+	var problem error
+	for _, r := range results {
+		one := deployedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Outputs: shownOutputs(r.Outputs), Seconds: r.Duration.Seconds()}
+		if r.Err != nil {
+			one.Error = r.Err.Error()
+			if d := failureDiagnostic(p, r.Err); d != nil {
+				places = append(places, d)
+			} else if problem == nil {
+				problem = t.awsProblem(r.Err)
+			}
+		}
+		summary.Stacks = append(summary.Stacks, one)
+	}
+	if len(results) > 0 {
+		if err := keepOutputs(p, summary); err != nil {
+			return err
+		}
+		t.view.Deployed(summary)
+	}
+	var detached *cfn.Detached
+	switch {
+	case errors.As(err, &detached):
+		return t.detached(p, detached)
+	case err != nil:
+		return t.awsProblem(err)
+	case len(places) > 0:
+		if problem != nil {
+			t.view.Problem(problem.(*Problem))
+		}
+		return places
+	}
+	return problem
+}
+
+// neededStacks gives the stacks that the user names.
+func neededStacks(asm *cfn.Assembly, names []string) ([]*cfn.Stack, error) {
+	var known []string
+	for _, s := range asm.Stacks {
+		known = append(known, s.Short)
+	}
+	for _, name := range names {
+		if asm.Stack(name) == nil {
+			return nil, problemf("", "there is no stack %q%s; there are %s", name, didYouMean(name, known), strings.Join(known, ", "))
+		}
+	}
+	return asm.Needed(names)
+}
+
+// detached says how to come back to stacks that go on by themselves.
+func (t *tool) detached(p *project, d *cfn.Detached) error {
+	var names []string
+	for _, s := range d.Running {
+		names = append(names, s.Name)
+	}
+	t.view.Notice(fmt.Sprintf("CloudFormation goes on with %s. To watch again: sst status --wait --stage %s", strings.Join(names, ", "), p.stage))
+	return t.awsProblem(d.Cause)
+}
+
+// failureDiagnostic places a failure at the line that made the resource; nil when no line is known.
+func failureDiagnostic(p *project, err error) *diag.Diagnostic {
+	var f *cfn.Failure
+	if !errors.As(err, &f) || f.Position.Line == 0 {
+		return nil
+	}
+	at := diag.Position{File: filepath.Join(p.root, filepath.FromSlash(f.Position.File)), Line: f.Position.Line, Col: f.Position.Column}
+	detail := fmt.Sprintf("%s (%s) of stack %s: %s", f.LogicalID, f.Type, f.Stack.Name, f.Reason)
+	if hint := failureHint(f); hint != "" {
+		detail += "\n" + hint
+	}
+	return &diag.Diagnostic{Code: "deploy-failed", Summary: "Deployment failed", Detail: detail + "\nThe stack is now in " + f.Status + ".", Span: diag.Point(at)}
+}
+
+// failureHints are what to do about reasons that say it badly.
+var failureHints = []struct{ reason, hint string }{
+	{"CloudWatch Logs role ARN must be set", "API Gateway needs a role for its logs, once per account and region: set it under API Gateway, Settings, CloudWatch log role ARN."},
+	{"is not authorized to perform", "The role that CloudFormation deploys with lacks that permission."},
+	{"cannot be deleted as it is in use by", "Deploy the stack that uses the export first, without the use, and then this one."},
+	{"already exists", "Something of that name was made outside this stack. Remove it, or give this one another name."},
+	{"Schema is currently being altered", "AppSync changes one thing at a time. Deploy again."},
+	{"No hosted zone", "The domain's hosted zone is not in this account."},
+	{"limit exceeded", "A quota of the account is reached: see Service Quotas."},
+	{"not empty", "Empty the bucket, or give it removal_policy and auto_delete_objects."},
+}
+
+func failureHint(f *cfn.Failure) string {
+	for _, h := range failureHints {
+		if strings.Contains(strings.ToLower(f.Reason), strings.ToLower(h.reason)) {
+			return h.hint
+		}
+	}
+	return ""
+}
+
+// shownOutputs leaves out those that the CDK makes for other stacks.
+func shownOutputs(outputs map[string]string) map[string]string {
+	shown := maps.Clone(outputs)
+	maps.DeleteFunc(shown, func(key, _ string) bool {
+		return strings.HasPrefix(key, "ExportsOutput") || strings.HasPrefix(key, "PublishOutput")
+	})
+	return shown
+}
+
+// keepOutputs writes .sst/outputs.json: stack name → outputs. Stacks of other deployments stay in it.
+func keepOutputs(p *project, summary deploySummary) error {
+	file := filepath.Join(p.state, "outputs.json")
+	all := map[string]map[string]string{}
+	if data, err := os.ReadFile(file); err == nil {
+		if json.Unmarshal(data, &all) != nil { // nothing in it that the next lines do not write again
+			all = map[string]map[string]string{}
+		}
+	}
+	for _, s := range summary.Stacks {
+		if s.Outputs != nil {
+			all[s.Name] = s.Outputs
+		}
+	}
+	data, err := json.MarshalIndent(all, "", "  ")
+	if err != nil {
+		return err
+	}
+	draft := file + ".new"
+	if err := os.WriteFile(draft, append(data, '\n'), 0o644); err != nil {
+		return err
+	}
+	return os.Rename(draft, file)
+}

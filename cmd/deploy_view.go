@@ -1,0 +1,182 @@
+package cmd
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"sst/cfn"
+)
+
+// This file is what the two views show of a deployment.
+
+type deployView interface {
+	// Progress prints one thing that happened in AWS.
+	Progress(*cfn.Manifest, cfn.Progress)
+	// Deployed prints the result of a deployment.
+	Deployed(deploySummary)
+	// Stacks prints how stacks are.
+	Stacks(stateSummary)
+}
+
+// deploySummary is what a deployment tells.
+type deploySummary struct {
+	App     string          `json:"app"`
+	Stage   string          `json:"stage"`
+	Region  string          `json:"region"`
+	Stacks  []deployedStack `json:"stacks"`
+	Seconds float64         `json:"seconds"`
+}
+
+type deployedStack struct {
+	Name    string            `json:"name"`
+	Outcome string            `json:"outcome"` // deployed, unchanged, failed, skipped, submitted
+	Outputs map[string]string `json:"outputs,omitempty"`
+	Error   string            `json:"error,omitempty"`
+	Seconds float64           `json:"seconds"`
+}
+
+// stateSummary is what `sst status` tells.
+type stateSummary struct {
+	App    string       `json:"app"`
+	Stage  string       `json:"stage"`
+	Region string       `json:"region"`
+	Stacks []stackState `json:"stacks"`
+}
+
+type stackState struct {
+	Name    string            `json:"name"`
+	Status  string            `json:"status,omitempty"` // CloudFormation's; absent when there is no such stack
+	Reason  string            `json:"reason,omitempty"`
+	Outputs map[string]string `json:"outputs,omitempty"`
+}
+
+// Progress prints what is over; what has only begun is for programs.
+func (v *humanView) Progress(m *cfn.Manifest, e cfn.Progress) {
+	name := v.bold.Sprint(e.Stack.Short)
+	switch e.Kind {
+	case cfn.ProgressAsset:
+		v.printf("%s %s  published %s\n", v.clock(e.Time), name, v.dim.Sprint(shortHash(e.Path)))
+	case cfn.ProgressStack:
+		if e.Status == "CHECKING" || e.Status == "UNCHANGED" {
+			return
+		}
+		v.printf("%s %s  %s%s\n", v.clock(e.Time), name, v.status(e.Status), reasonOf(e.Reason))
+	case cfn.ProgressResource:
+		if strings.HasSuffix(e.Status, "_IN_PROGRESS") {
+			return
+		}
+		path := e.LogicalID
+		if e.Path != "" {
+			path = m.ShortPath(e.Path)
+		}
+		v.printf("%s %s  %s  %s  %s%s\n", v.clock(e.Time), name, v.status(e.Status), path, v.dim.Sprint(e.Type), reasonOf(e.Reason))
+	}
+}
+
+func reasonOf(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return "  " + strings.TrimSpace(reason)
+}
+
+// shortHash shows asset.<64 digits>.zip as a person can tell it from others.
+func shortHash(name string) string {
+	if rest, ok := strings.CutPrefix(name, "asset."); ok && len(rest) > 64 {
+		return "asset." + rest[:8] + rest[64:]
+	}
+	return name
+}
+
+func (v *humanView) status(status string) string {
+	switch {
+	case strings.HasSuffix(status, "_FAILED") || strings.Contains(status, "ROLLBACK"):
+		return v.red.Sprint(status)
+	case strings.HasSuffix(status, "_COMPLETE"):
+		return v.green.Sprint(status)
+	}
+	return v.yellow.Sprint(status)
+}
+
+func (v *humanView) Deployed(s deploySummary) {
+	var b strings.Builder
+	any := func(outcomes ...cfn.Outcome) bool {
+		return slices.ContainsFunc(s.Stacks, func(d deployedStack) bool { return slices.Contains(outcomes, cfn.Outcome(d.Outcome)) })
+	}
+	how := v.green.Sprint("Deployed")
+	switch {
+	case any(cfn.Failed, cfn.Skipped):
+		how = v.red.Sprint("Not deployed:")
+	case any(cfn.Submitted):
+		how = v.yellow.Sprint("Submitted")
+	}
+	fmt.Fprintf(&b, "%s %s, stage %s, to %s in %s\n", how, v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), s.Region, seconds(s.Seconds))
+	width := 0
+	for _, stack := range s.Stacks {
+		width = max(width, len(stack.Name))
+	}
+	for _, stack := range s.Stacks {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, stack.Name, stack.Outcome)
+		writeOutputs(&b, stack.Outputs)
+	}
+	v.printf("%s", b.String())
+}
+
+// writeOutputs prints outputs in the order of their names, whatever the case.
+func writeOutputs(b *strings.Builder, outputs map[string]string) {
+	names := slices.SortedFunc(maps.Keys(outputs), func(a, b string) int {
+		return cmp.Or(strings.Compare(strings.ToLower(a), strings.ToLower(b)), strings.Compare(a, b))
+	})
+	for _, name := range names {
+		fmt.Fprintf(b, "    %s: %s\n", name, outputs[name])
+	}
+}
+
+func (v *humanView) Stacks(s stateSummary) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s, stage %s, in %s\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), s.Region)
+	width := 0
+	for _, stack := range s.Stacks {
+		width = max(width, len(stack.Name))
+	}
+	for _, stack := range s.Stacks {
+		status := v.dim.Sprint("not deployed")
+		if stack.Status != "" {
+			status = v.status(stack.Status)
+		}
+		fmt.Fprintf(&b, "  %-*s  %s%s\n", width, stack.Name, status, reasonOf(stack.Reason))
+		writeOutputs(&b, stack.Outputs)
+	}
+	v.printf("%s", b.String())
+}
+
+func (v *jsonView) Progress(m *cfn.Manifest, e cfn.Progress) {
+	event := struct {
+		Time      time.Time     `json:"time"`
+		Kind      string        `json:"kind"`
+		Stack     string        `json:"stack"`
+		Status    string        `json:"status"`
+		Reason    string        `json:"reason,omitempty"`
+		LogicalID string        `json:"logicalId,omitempty"`
+		Type      string        `json:"type,omitempty"`
+		Path      string        `json:"path,omitempty"`
+		Asset     string        `json:"asset,omitempty"`
+		Position  *cfn.Position `json:"position,omitempty"`
+	}{Time: e.Time, Kind: string(e.Kind), Stack: e.Stack.Name, Status: e.Status, Reason: e.Reason, LogicalID: e.LogicalID, Type: e.Type}
+	if e.Kind == cfn.ProgressAsset {
+		event.Asset = e.Path
+	} else if e.Path != "" {
+		event.Path = e.Path
+		if at := m.Position(e.Path); at.Line > 0 {
+			event.Position = &at
+		}
+	}
+	v.emit("progress", event)
+}
+
+func (v *jsonView) Deployed(s deploySummary) { v.emit("deployed", s) }
+func (v *jsonView) Stacks(s stateSummary)    { v.emit("stacks", s) }
