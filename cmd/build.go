@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -17,6 +18,10 @@ import (
 
 	"sst/builtins/jsii"
 )
+
+// gcPercent of a process that soon ends: collecting less often takes 400 MB instead of 250 for 100 functions, and saves most
+// of the tenth of the processor time that went into it.
+const gcPercent = 300
 
 func buildCommand(t *tool) *cobra.Command {
 	return &cobra.Command{
@@ -30,6 +35,9 @@ reads the same folder: npx aws-cdk@2 ls --app .sst/out`,
 		Args:    atMostFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			started := time.Now()
+			if t.Getenv("GOGC") == "" {
+				debug.SetGCPercent(gcPercent)
+			}
 			p, err := t.open(c.Context(), args)
 			if err != nil {
 				return err
