@@ -41,6 +41,10 @@ update: ## Rewrite the golden files; read the diff before you commit it.
 generate: ## Rebuild the generated files (the CDK index).
 	go generate ./...
 
+.PHONY: corpus
+corpus: ## Run all examples of the CDK's documentation in Node and in Starlark; an interrupted run goes on.
+	go test ./builtins -run 'TestCorpus$$' -corpus all -v -timeout 2h
+
 .PHONY: bench
 bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure is printed beside its goal.
 	go test ./cmd -run '^$$' -bench Build -benchtime 1x -timeout 20m

@@ -12,7 +12,7 @@ import (
 
 var (
 	snippetBegins = "// Code snippet begins after !show marker below"
-	classLine     = regexp.MustCompile(`(?m)^(?:export )?class (\w+)(?:<[^>]*>)? extends `)
+	classLine     = regexp.MustCompile(`(?m)^(?:export )?class ([\w$]+)(?:<[^>]*>)? extends `)
 
 	namespaceImport = regexp.MustCompile(`(?m)^\s*import\s+(?:\*\s*as\s+)?(\w+)\s*(?:=\s*require\(|from\s*)\s*['"]([^'"]+)['"]`)
 	namedImport     = regexp.MustCompile(`(?m)^\s*import\s+(?:type\s+)?\{([^}]*)\}\s*from\s*['"]([^'"]+)['"]`)

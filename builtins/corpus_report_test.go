@@ -6,6 +6,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"sst/builtins/jsii"
 )
 
 // failuresFile lists what does not come out as Node has it, and why.
@@ -53,10 +55,59 @@ var unparsed = []reason{
 var reasons = []reason{
 	{ofTranslation, "Keys of a map that belong to the user are spelt in snake case. Python would make the same template.", snakeCaseKeys},
 	{ofTranslation, "KiB, MiB and GiB are spelt `ki_b`; the Python bindings have `kib`.", both(python(`[kmgt]i_b\b`), detail(`[kmgt]i_?b"`))},
+	{ofTranslation, "A name has digits, and is spelt as in TypeScript; the Python bindings have `A2_A` and `LINEAR_10_PERCENT`.", otherSpelling},
+	{ofTranslation, "The example uses what the metadata of the CDK does not have, and so no other language than TypeScript.", notInMetadata},
+	{ofTranslation, "The last of several structs is given by keywords, though they are a list.", detail(`(from_values has no parameter "label"|acknowledge has no parameter "id")`)},
+	{ofTranslation, "An object literal stands for a class that happens to look like it, which only TypeScript allows.", detail(`takes cdk\.[\w.]+, not a dict`)},
+	{ofTranslation, "A struct is given by position, where Python takes keywords.", both(python(`(?m)Domain\(self, "Domain", domain_props\)`), detail(`Domain needs "version"`))},
+	{ofTranslation, "The text of a function has lost its indentation.", detail(`Code\.ZipFile: got`)},
+	{ofTranslation, "A dict is given an attribute.", detail(`Can't assign to \.\w+ field of dict`)},
+	{ofTranslation, "Dates are subtracted as JavaScript does.", detail(`"-" cannot be applied to string`)},
+	{ofTranslation, "The example reads beyond the end of a list, or an attribute of nothing, which is `undefined` in JavaScript.", detail(`Index 0 out of range: empty list|NoneType has no attribute`)},
 }
 
-// snakeCaseKeys holds when the templates are the same but for keys that the translation has in quotes.
+var (
+	meantName = regexp.MustCompile(`has no (?:attribute|parameter|member) "(\w+)"\. Did you mean "(\w+)"`)
+	noName    = regexp.MustCompile(`^unknown-(?:parameter|attribute|member): cdk\.([\w.]+) has no (?:attribute|parameter|member) "(\w+)"`)
+)
+
+// otherSpelling holds when the name that is not known differs in underscores from one that is.
+func otherSpelling(_ *example, o outcome) bool {
+	m := meantName.FindStringSubmatch(o.Detail)
+	return m != nil && fold(m[1]) == fold(m[2])
+}
+
+// notInMetadata holds when a name is not known and no other spelling of it is a member of the type.
+func notInMetadata(_ *example, o outcome) bool {
+	m := noName.FindStringSubmatch(o.Detail)
+	if m == nil {
+		return false
+	}
+	names := jsii.Index()
+	for _, prefix := range []string{"aws-cdk-lib.", ""} {
+		t, ok := names.Type(prefix + m[1])
+		if !ok {
+			continue
+		}
+		members := t.Members()
+		if init := t.Init(); init != nil {
+			if props := keywordStruct(names, init.Params, init.Variadic); props != nil {
+				members = append(slices.Clone(members), props.Fields()...)
+			}
+		}
+		return !slices.ContainsFunc(members, func(member *jsii.Member) bool { return fold(member.JS) == fold(m[2]) })
+	}
+	return false
+}
+
+var namedKey = regexp.MustCompile(`^cdk-error: .*'(\w+_\w+)'`)
+
+// snakeCaseKeys holds when the templates are the same but for keys that the translation has in quotes, or when the CDK names
+// such a key.
 func snakeCaseKeys(e *example, o outcome) bool {
+	if m := namedKey.FindStringSubmatch(o.Detail); m != nil {
+		return strings.Contains(e.Python, `"`+m[1]+`":`)
+	}
 	return o.Verdict == different && len(o.Keys) > 0 && !slices.ContainsFunc(o.Keys, func(key string) bool {
 		return !strings.Contains(e.Python, `"`+key+`"`)
 	})

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -485,6 +486,8 @@ func folded(v any) any {
 
 func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_", "")) }
 
+var quotedKey = regexp.MustCompile(`"(\w+)"\s*:`)
+
 // otherKeys are the keys of got that are not in want.
 func otherKeys(keys []string, want, got any) []string {
 	switch g := got.(type) {
@@ -505,6 +508,14 @@ func otherKeys(keys []string, want, got any) []string {
 		for i := range g {
 			if i < len(w) {
 				keys = otherKeys(keys, w[i], g[i])
+			}
+		}
+	case string:
+		if w, _ := want.(string); w != g { // JSON, or a piece of it
+			for _, m := range quotedKey.FindAllStringSubmatch(g, -1) {
+				if !strings.Contains(w, m[0]) {
+					keys = append(keys, m[1])
+				}
 			}
 		}
 	}

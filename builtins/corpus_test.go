@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -233,9 +234,110 @@ func TestCorpus(t *testing.T) {
 		if err := r.write(); err != nil {
 			t.Fatal(err)
 		}
+		for _, g := range r.groups {
+			if g.fault == ofOurs {
+				t.Errorf("%d failures are ours: see %s", g.count, failuresFile)
+			}
+		}
+		if *updateSample {
+			if err := chooseSample(list, outcomes); err != nil {
+				t.Fatal(err)
+			}
+		}
 		return
 	}
 	t.Log(r.markdown())
+}
+
+const (
+	sampleFile = "testdata/corpus/sample.txt"
+	sampleSize = 300
+)
+
+var updateSample = flag.Bool("corpus-sample", false, "with -corpus all: choose the examples of TestCorpusSample again")
+
+// TestCorpusSample runs a fixed sample of the examples that come out as Node has them, spread over the modules.
+func TestCorpusSample(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds")
+	}
+	engine(t)
+	c, err := openCorpus(context.Background(), false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := sample()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(list) != sampleSize {
+		t.Errorf("%s has %d examples that the CDK has too, want %d: choose others with go test ./builtins -run 'TestCorpus$' -corpus all -corpus-sample", sampleFile, len(list), sampleSize)
+	}
+	templates := 0
+	for i, o := range c.run(context.Background(), t, list) {
+		if o.Verdict != same {
+			t.Errorf("%s (%s): %s: %s\n%s", o.ID, list[i].Of, o.Verdict, o.Detail, list[i].starlark())
+		}
+		if !o.Empty {
+			templates++
+		}
+	}
+	if templates < sampleSize/2 {
+		t.Errorf("only %d of the examples have templates", templates)
+	}
+}
+
+// sample reads the examples that sample.txt names.
+func sample() ([]*example, error) {
+	data, err := os.ReadFile(sampleFile)
+	if err != nil {
+		return nil, err
+	}
+	chosen := map[string]bool{}
+	for _, id := range strings.Fields(string(data)) {
+		chosen[id] = true
+	}
+	list, err := examples()
+	return slices.DeleteFunc(list, func(e *example) bool { return !chosen[e.ID] }), err
+}
+
+// chooseSample takes of those that come out well two of three with a template, from all modules in turn.
+func chooseSample(list []*example, outcomes []outcome) error {
+	byID := map[string]outcome{}
+	for _, o := range outcomes {
+		byID[o.ID] = o
+	}
+	modules := [2]map[string][]string{{}, {}} // IDs by module: without a template, with one
+	for _, e := range spread(list, len(list)) {
+		if o := byID[e.ID]; o.Verdict == same {
+			module, _, _ := strings.Cut(strings.TrimPrefix(e.Of, "aws-cdk-lib."), ".")
+			i := 1
+			if o.Empty {
+				i = 0
+			}
+			modules[i][module] = append(modules[i][module], e.ID)
+		}
+	}
+	chosen := slices.Concat(inTurn(modules[0], sampleSize/3), inTurn(modules[1], sampleSize-sampleSize/3))
+	slices.Sort(chosen)
+	return os.WriteFile(sampleFile, []byte(strings.Join(chosen, "\n")+"\n"), 0o644)
+}
+
+// inTurn takes n of lists, one of each and then the next of each.
+func inTurn(lists map[string][]string, n int) []string {
+	var taken []string
+	for round := 0; len(taken) < n; round++ {
+		before := len(taken)
+		for _, name := range sortedKeys(lists) {
+			if round < len(lists[name]) && len(taken) < n {
+				taken = append(taken, lists[name][round])
+			}
+		}
+		if len(taken) == before {
+			break
+		}
+	}
+	return taken
 }
 
 // spread takes n examples that are spread evenly over all of them, the same ones each time.
