@@ -361,3 +361,70 @@ var PreludeEnv = sync.OnceValue(func() interp.Env {
 	env.Globals["_cdk"] = moduleShape{root}
 	return env
 })
+
+// KindOf is Describe(shape).Kind without reading the documentation.
+func KindOf(shape interp.Shape) string {
+	switch s := shape.(type) {
+	case moduleShape, *sstModuleShape:
+		return "module"
+	case classShape:
+		return s.t.Kind.String()
+	case objectShape:
+		return s.t.Kind.String()
+	case structShape:
+		return s.t.Kind.String()
+	case enumShape:
+		return s.t.Kind.String()
+	case methodShape:
+		return "method"
+	case *constructShape:
+		return "construct"
+	case *functionShape:
+		if strings.HasPrefix(s.sig.Name, "sst.") {
+			return "construct"
+		}
+		return "function"
+	}
+	return ""
+}
+
+// Deprecated says why owner.name should not be used any more, "" when it may.
+func Deprecated(owner interp.Shape, name string) string {
+	of := func(t *jsii.Type) string {
+		if m, ok := t.Member(name); ok {
+			return m.Deprecated
+		}
+		return ""
+	}
+	switch o := owner.(type) {
+	case moduleShape:
+		if t, ok := o.m.Type(name); ok {
+			return t.Deprecated
+		}
+	case classShape:
+		return of(o.t)
+	case objectShape:
+		return of(o.t)
+	}
+	return ""
+}
+
+// DeprecatedParam says why a keyword of a call of fn should not be given any more, "" when it may.
+func DeprecatedParam(fn interp.Shape, name string) string {
+	var params []jsii.Parameter
+	variadic := false
+	switch f := fn.(type) {
+	case classShape:
+		if init := f.t.Init(); init != nil {
+			params, variadic = init.Params, init.Variadic
+		}
+	case methodShape:
+		params, variadic = f.m.Params, f.m.Variadic
+	}
+	if lifted := keywordStruct(jsii.Index(), params, variadic); lifted != nil {
+		if m, ok := lifted.Field(name); ok {
+			return m.Deprecated
+		}
+	}
+	return ""
+}

@@ -28,6 +28,7 @@ type candidate struct {
 	rank    int // smaller is first
 	old     bool
 	doc     func() (builtins.About, bool) // nil = none
+	fill    func(*candidate)              // completes one that is offered; nil = it is complete
 }
 
 // completions collects candidates for one place.
@@ -125,7 +126,7 @@ func (r *completions) member(owner interp.Shape, written, name string, values []
 			c.detail = short(sig)
 			c.snippet = r.callSnippet(name, sig)
 		}
-		switch builtins.Describe(shape).Kind {
+		switch builtins.KindOf(shape) {
 		case "module":
 			c.kind, c.snippet = protocol.CompletionItemKindModule, ""
 		case "enum":
@@ -266,7 +267,7 @@ func (r *completions) keywords(f *frame) {
 				required = append(required, p.Name)
 			}
 		}
-		if about, ok := builtins.DescribeParam(fn, p.Name); ok && about.Deprecated != "" {
+		if builtins.DeprecatedParam(fn, p.Name) != "" {
 			c.old = true
 			c.rank = 2
 		}
@@ -345,7 +346,7 @@ func (r *completions) names() {
 		globals[scope.Definitions[i].Name] = true
 	}
 	env := r.call.snapshot.env(r.c.a)
-	for name, shape := range r.c.scope.Names(r.c.lookup) {
+	for _, name := range r.c.scope.Visible(r.c.lookup) {
 		if !matches(r.typed, name) {
 			continue
 		}
@@ -359,7 +360,11 @@ func (r *completions) names() {
 		case isUniverse(name):
 			c.rank, c.kind = 5, protocol.CompletionItemKindFunction
 		}
-		if shape != nil {
+		c.fill = func(c *candidate) {
+			shape := r.c.shapeOf(name)
+			if shape == nil {
+				return
+			}
 			c.detail = shape.Kind()
 			if sig := shape.Signature(); sig != nil {
 				c.kind = protocol.CompletionItemKindFunction
@@ -474,6 +479,9 @@ func (r *completions) reply() *protocol.CompletionList {
 			continue
 		}
 		seen[c.label] = true
+		if c.fill != nil {
+			c.fill(&c.candidate)
+		}
 		docs = append(docs, c.doc)
 		list.Items = append(list.Items, r.item(c.candidate, area, len(docs)-1))
 	}

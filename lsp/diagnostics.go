@@ -121,11 +121,11 @@ func (c *call) deprecated(a *analysis) diag.List {
 				if owner == nil {
 					return true
 				}
-				if about, ok := builtins.DescribeMember(owner, name.Name); ok && about.Deprecated != "" {
+				if reason := builtins.Deprecated(owner, name.Name); reason != "" {
 					end := at
 					end.Col += len(name.Name)
 					found = append(found, &diag.Diagnostic{
-						Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s is deprecated: %s", about.Title, about.Deprecated),
+						Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s.%s is deprecated: %s", owner.Kind(), name.Name, reason),
 						Span: diag.Span{Start: at, End: end},
 					})
 				}

@@ -4,6 +4,7 @@ package interp
 
 import (
 	"reflect"
+	"slices"
 	"strings"
 
 	"go.starlark.net/starlark"
@@ -157,6 +158,21 @@ func (inf *Inference) Names(pos diag.Position) map[string]Shape {
 		}
 	}
 	return names
+}
+
+// Visible are the names of Names, sorted, without working out what they are.
+func (inf *Inference) Visible(pos diag.Position) []string {
+	names := starlark.Universe.Keys()
+	for name := range inf.env.Globals {
+		names = append(names, name)
+	}
+	for s := inf.scopeAt(pos); s != nil; s = s.parent {
+		for name := range s.names {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // scopeAt is the innermost function scope at pos.
