@@ -262,7 +262,7 @@ func BenchmarkColdWorker(b *testing.B) {
 	}
 	var took []time.Duration
 	for b.Loop() {
-		p.server.pool.reap(time.Now(), func(*function) bool { return true })
+		p.server.pool.reap(0, func(*function) bool { return true })
 		p.server.pool.closing.Wait()
 		p.server.factory.mu.Lock()
 		spare := p.server.factory.spare

@@ -336,7 +336,7 @@ func TestPoolPatience(t *testing.T) {
 	if sb := <-got; sb != first {
 		t.Fatalf("another sandbox was made: %v", sb)
 	}
-	for range 4 {
+	for range 4 { // first is still busy
 		go func() { sb, _ := p.acquire(t.Context(), fn); got <- sb }()
 	}
 	began := time.Now()
@@ -351,6 +351,20 @@ func TestPoolPatience(t *testing.T) {
 	p.started(third)
 	<-opened
 	<-opened
+	p.close = func(*sandbox) {}
+	p.release(first)
+	for range 4 {
+		p.release(<-got)
+	}
+	p.mu.Lock()
+	for _, sb := range p.idle["a"] {
+		sb.used = sb.used.Add(-2 * surplusTime)
+	}
+	p.mu.Unlock()
+	p.reap(idleTime, func(*function) bool { return false })
+	if left := len(p.idle["a"]); left != 1 {
+		t.Errorf("%d idle sandboxes are left, want 1", left)
+	}
 }
 
 // queued counts the callers that wait.

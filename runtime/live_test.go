@@ -182,7 +182,7 @@ func TestWorkerEnvironment(t *testing.T) {
 			defer p.server.factory.mu.Unlock()
 			return p.server.factory.spare != nil
 		})
-		p.server.pool.reap(time.Now(), func(*function) bool { return true })
+		p.server.pool.reap(0, func(*function) bool { return true })
 	}
 }
 

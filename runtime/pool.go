@@ -21,6 +21,8 @@ const (
 	// function at once would only take the processor from each other.
 	startTime   = 250 * time.Millisecond
 	maxStarting = 2
+	// surplusTime is how long a sandbox lives without an invocation that is not the only idle one of its function.
+	surplusTime = time.Minute
 )
 
 var errBusy = errors.New("too many invocations are waiting")
@@ -226,14 +228,20 @@ func (p *pool) release(sb *sandbox) {
 	p.serve()
 }
 
-// reap ends what has been idle since before the time given, and what stale says is of another app than the present one.
-func (p *pool) reap(before time.Time, stale func(*function) bool) {
+// reap ends what has been idle for that long (all but one of a function, surplusTime), and what stale says is of another
+// app than the present one.
+func (p *pool) reap(idleFor time.Duration, stale func(*function) bool) {
+	now := time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for id, idle := range p.idle {
 		var keep []*sandbox
-		for _, sb := range idle {
-			if sb.used.Before(before) || stale(sb.fn) {
+		for i, sb := range idle { // the one used last is the last
+			limit := idleFor
+			if i < len(idle)-1 {
+				limit = min(limit, surplusTime)
+			}
+			if now.Sub(sb.used) > limit || stale(sb.fn) {
 				p.discard(sb)
 			} else {
 				keep = append(keep, sb)

@@ -205,7 +205,7 @@ func (s *Server) update(asm *cfn.Assembly) error {
 	}
 	s.route(next.apis)
 	s.reschedule(next)
-	s.pool.reap(time.Now().Add(-idleTime), s.stale)
+	s.pool.reap(idleTime, s.stale)
 	if err := s.writeStart(next); err != nil {
 		return err
 	}
@@ -299,7 +299,7 @@ func (s *Server) reapIdle() {
 	for {
 		select {
 		case <-tick.C:
-			s.pool.reap(time.Now().Add(-idleTime), s.stale)
+			s.pool.reap(idleTime, s.stale)
 		case <-s.ctx.Done():
 			return
 		}
