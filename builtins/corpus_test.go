@@ -116,7 +116,17 @@ func openCorpus(ctx context.Context, resume bool) (*corpus, error) {
 		return nil, err
 	}
 	sum = sha256.Sum256(program)
-	c.outcomes, err = openJournal(filepath.Join(folder, "ours-"+hex.EncodeToString(sum[:6])+".jsonl"), func(o outcome) string { return o.ID })
+	name := filepath.Join(folder, "ours-"+hex.EncodeToString(sum[:6])+".jsonl")
+	older, err := filepath.Glob(filepath.Join(folder, "ours-*.jsonl"))
+	if err != nil {
+		return nil, err
+	}
+	for _, file := range older {
+		if file != name {
+			os.Remove(file)
+		}
+	}
+	c.outcomes, err = openJournal(name, func(o outcome) string { return o.ID })
 	return c, err
 }
 
