@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/ecdh"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -46,6 +48,7 @@ type DialOptions struct {
 	Handler   Handler
 	Logger    *slog.Logger
 	OnState   func(State, error) // called in order, must not block
+	Key       ed25519.PrivateKey // of the stage; with it, only sealed sessions are accepted
 	Heartbeat time.Duration      // between pings while something runs; three times that otherwise; 0 = 4.5 s
 	Lifetime  time.Duration      // of a connection, before the next one is made and takes over; 0 = 110 minutes
 	MaxInvoke int                // invocations held at once before more are refused as busy; 0 = 20,000
@@ -57,6 +60,7 @@ type Conn struct {
 	opts     DialOptions
 	log      *slog.Logger
 	instance string
+	key      *runKey // nil: sessions are not sealed
 	ctx      context.Context
 	cancel   context.CancelCauseFunc
 	sock     atomic.Pointer[socket]
@@ -113,6 +117,13 @@ func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
 		links: map[string]*devLink{}, attempts: map[string]*attempt{}, slept: newSleepClock(),
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if opts.Key != nil {
+		var err error
+		if c.key, err = newRunKey(opts.Key); err != nil {
+			c.cancel(ErrClosed)
+			return nil, fmt.Errorf("dial relay: %w", err)
+		}
+	}
 	c.state(Connecting, nil)
 	sock, _, err := c.connect(ctx)
 	if err != nil {
@@ -136,7 +147,11 @@ func (c *Conn) state(s State, err error) {
 }
 
 func (c *Conn) hello() hello {
-	return hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, TakeOver: c.opts.TakeOver}
+	h := hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, TakeOver: c.opts.TakeOver}
+	if c.key != nil {
+		h.Key, h.Signed = c.key.public(), c.key.signed
+	}
+	return h
 }
 
 func (c *Conn) connect(ctx context.Context) (*socket, welcome, error) {
@@ -550,11 +565,19 @@ func (c *Conn) link(sock *socket, f *Frame) *devLink {
 			}
 			return nil
 		}
+		sealed, err := c.unseal(f)
+		if err != nil {
+			c.mu.Unlock()
+			c.log.Warn("session refused", "sandbox", f.Sandbox, "error", err)
+			sock.send(nak(f, "not-sealed"))
+			return nil
+		}
 		old := l
 		l = &devLink{link: newLink(f.Sandbox, f.Session, &c.sock, format{frame: frameBytes}, &c.memory)}
 		if f.Codec == codecRaw { // the sandbox has read it in its welcome, which is the same relay's
 			l.format = format{frame: fastFrameBytes, raw: true}
 		}
+		l.seal = sealed
 		c.links[f.Sandbox] = l
 		c.mu.Unlock()
 		if old != nil {
@@ -563,9 +586,19 @@ func (c *Conn) link(sock *socket, f *Frame) *devLink {
 		c.mu.Lock()
 	}
 	c.mu.Unlock()
+	if l.seal != nil { // only what is the sandbox's own may move its session
+		if _, ok := l.seal.open(f); !ok {
+			return nil
+		}
+	}
 	// A late frame of the sandbox's connection before must not lead us back to it.
 	l.mu.Lock()
-	moved := !l.ready || l.to != f.From && (f.Type == typeResume || f.Type == typeInit)
+	if l.seal != nil && f.Seq == 0 && f.Nonce <= l.seal.heard {
+		l.mu.Unlock()
+		return nil
+	}
+	again := l.seal != nil && f.Type == typeInit && f.Seq <= l.got // who repeats what was said cannot move it
+	moved := !l.ready || l.to != f.From && (f.Type == typeResume || f.Type == typeInit && !again)
 	if moved {
 		l.to = f.From
 	}
@@ -574,6 +607,30 @@ func (c *Conn) link(sock *socket, f *Frame) *devLink {
 		l.resumed(0)
 	}
 	return l
+}
+
+// unseal makes the keys of the session that an init opens, and makes sure that the init is sealed with them. Without a
+// key of the stage sessions are not sealed.
+func (c *Conn) unseal(f *Frame) (*seal, error) {
+	if c.key == nil {
+		return nil, nil
+	}
+	raw, err := b64.DecodeString(f.Key)
+	if err != nil {
+		return nil, err
+	}
+	other, err := ecdh.X25519().NewPublicKey(raw)
+	if err != nil {
+		return nil, err
+	}
+	s, err := newSeal(c.key.private, other, f.Session, false)
+	if err != nil {
+		return nil, err
+	}
+	if _, ok := s.open(f); !ok {
+		return nil, errors.New("init is not sealed with this run's key")
+	}
+	return s, nil
 }
 
 // nak handles a refusal of something we sent.

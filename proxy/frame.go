@@ -53,6 +53,8 @@ type Frame struct {
 	Code    string // e: reason of a nak or bye
 	Hash    string // h: base64url SHA-256 of the whole message, on chunk 0 of several
 	Codec   string // z
+	Key     string // p: public key of the sandbox for this session, base64url; on init, when it is sealed
+	Nonce   uint64 // x: number of this transmission within session and direction, from 1; 0 = not sealed
 	To      string // to: connection the relay shall deliver to (developer's end only)
 	From    string // from: added by the relay
 	Data    []byte // d: bytes of this chunk, still in the message's codec but base64 undone
@@ -95,6 +97,8 @@ func (f *Frame) append(dst []byte, ack uint64, to string) []byte {
 	dst = appendString(dst, `,"e":`, f.Code)
 	dst = appendString(dst, `,"h":`, f.Hash)
 	dst = appendString(dst, `,"z":`, f.Codec)
+	dst = appendString(dst, `,"p":`, f.Key)
+	dst = appendInt(dst, `,"x":`, int64(f.Nonce))
 	if f.Codec == codecRaw {
 		dst = append(dst, "}\n"...)
 		return append(dst, f.Data...)
@@ -144,9 +148,9 @@ func Decode(b []byte) (*Frame, error) {
 
 // view is a parsed frame whose strings still lie in the message it came from: what the relay needs, without copies.
 type view struct {
-	t, s, w, i, e, h, z, to, from, d []byte // contents of the strings, escapes undone
-	v, m, k, q, n, c                 int64
-	raw                              []byte // what follows the header
+	t, s, w, i, e, h, z, p, to, from, d []byte // contents of the strings, escapes undone
+	v, m, k, q, n, c, x                 int64
+	raw                                 []byte // what follows the header
 }
 
 func (v *view) frame() (*Frame, error) {
@@ -154,8 +158,9 @@ func (v *view) frame() (*Frame, error) {
 		Version: int(v.v), Type: typeName(v.t), Session: string(v.s), Sandbox: string(v.w), ID: string(v.i),
 		Seq: uint64(v.m), Index: int(v.q), Count: int(v.n), Credit: int(v.c), Ack: uint64(v.k),
 		Code: string(v.e), Hash: string(v.h), To: string(v.to), From: string(v.from),
+		Key: string(v.p), Nonce: uint64(v.x),
 	}
-	if v.m < 0 || v.k < 0 || v.q < 0 || v.n < -1 || v.n > maxChunks || v.n > 0 && v.q >= v.n || v.n == 0 && v.q > 0 {
+	if v.x < 0 || v.m < 0 || v.k < 0 || v.q < 0 || v.n < -1 || v.n > maxChunks || v.n > 0 && v.q >= v.n || v.n == 0 && v.q > 0 {
 		return nil, fmt.Errorf("%w: numbers out of range", errFrame)
 	}
 	switch f.Codec = string(v.z); f.Codec {
@@ -286,6 +291,10 @@ func (v *view) field(name []byte) (*[]byte, *int64, uint32) {
 		return nil, &v.n, 1 << 14
 	case "c":
 		return nil, &v.c, 1 << 15
+	case "p":
+		return &v.p, nil, 1 << 16
+	case "x":
+		return nil, &v.x, 1 << 17
 	}
 	return nil, nil, 0
 }

@@ -13,6 +13,7 @@ import (
 // A connection whose lifetime ends is replaced before it is broken: no invocation notices, and nobody ever says
 // "disconnected". The lifetimes are those of API Gateway, scaled.
 func TestHandover(t *testing.T) {
+	t.Parallel()
 	relay, url := newRelay(t, RelayOptions{Profile: ProfileAPIGateway, Lifetime: 400 * time.Millisecond})
 	var lost atomic.Int64
 	var mu sync.Mutex
@@ -71,6 +72,7 @@ func TestHandover(t *testing.T) {
 
 // A machine that slept connects again at once, and answers what it was asked before.
 func TestWake(t *testing.T) {
+	t.Parallel()
 	_, url := newRelay(t, RelayOptions{})
 	asked, release := make(chan bool), make(chan bool)
 	states := make(chan State, 20)

@@ -34,6 +34,7 @@ type link struct {
 	sock    *atomic.Pointer[socket] // the connection of the end now, nil between two
 	format  format
 	memory  *atomic.Int64 // bytes of incomplete messages of the whole end
+	seal    *seal         // nil: frames are sent as they are
 
 	mu      sync.Mutex
 	window  int             // bytes that may be on their way
@@ -106,6 +107,9 @@ func (l *link) postFrames(frames []*Frame, acked func(), wait bool) bool {
 	for n, f := range frames {
 		l.next++
 		f.Seq, f.Session, f.Sandbox = l.next, l.session, l.sandbox
+		if l.seal != nil {
+			f.Hash = "" // it would tell what is inside
+		}
 		out := &outFrame{Frame: f}
 		if n == len(frames)-1 {
 			out.acked = acked
@@ -182,6 +186,9 @@ func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
 	l.armResend()
 	l.mu.Unlock()
 	for _, f := range batch {
+		if l.seal != nil {
+			f = l.seal.close(f, ack)
+		}
 		if sock.putFrame(f, ack, to, wait) != nil {
 			return
 		}
@@ -204,9 +211,21 @@ func (l *link) control(t, code string) {
 	f := l.bare(t)
 	f.Code = code
 	l.mu.Unlock()
-	if sock := l.sock.Load(); sock != nil {
-		sock.send(f)
+	l.say(f)
+}
+
+// say sends a frame of bare.
+func (l *link) say(f *Frame) {
+	sock := l.sock.Load()
+	if sock == nil {
+		return
 	}
+	if l.seal != nil {
+		to := f.To
+		f = l.seal.close(f, f.Ack)
+		f.To = to
+	}
+	sock.send(f)
 }
 
 // received is what a frame turned out to be.
@@ -221,7 +240,21 @@ type received struct {
 // message has to be refused with that reason.
 func (l *link) receive(f *Frame) (*received, error) {
 	now := time.Now()
+	if l.seal != nil { // what is not sealed by the other end was not said
+		data, ok := l.seal.open(f)
+		if !ok {
+			return nil, nil
+		}
+		f.Data = data
+	}
 	l.mu.Lock()
+	if l.seal != nil && f.Seq == 0 {
+		if f.Nonce <= l.seal.heard { // said before
+			l.mu.Unlock()
+			return nil, nil
+		}
+		l.seal.heard = f.Nonce
+	}
 	l.heard = now
 	l.trim(f.Ack, now)
 	msg, err := l.take(f)
@@ -274,7 +307,7 @@ func (l *link) collect(f *Frame) (*received, error) {
 	first := f.Seq - uint64(f.Index)
 	a := l.partial[first]
 	if a == nil {
-		a = &assembly{}
+		a = &assembly{sealed: l.seal != nil}
 	}
 	err := a.add(f)
 	if a.missing > 0 {
@@ -334,10 +367,7 @@ func (l *link) owe(n, bytes int) {
 	l.owed += n
 	l.owedOf += bytes
 	if l.owed >= ackEvery || l.owedOf >= ackBytes {
-		f := l.bare(typeAck)
-		if sock := l.sock.Load(); sock != nil {
-			sock.send(f)
-		}
+		l.say(l.bare(typeAck))
 		return
 	}
 	if !l.ackOn {

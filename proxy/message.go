@@ -87,6 +87,7 @@ type assembly struct {
 	bytes   int
 	hash    string
 	codec   string
+	sealed  bool
 	failed  bool // refused already; the rest is only counted
 }
 
@@ -145,7 +146,7 @@ func (a *assembly) message() ([]byte, error) {
 	if len(data) > messageBytes {
 		return nil, errTooLarge
 	}
-	if len(a.parts) > 1 {
+	if len(a.parts) > 1 && !a.sealed { // a seal vouches for each chunk
 		sum := sha256.Sum256(data)
 		if b64.EncodeToString(sum[:]) != a.hash {
 			return nil, errDigest
@@ -191,6 +192,8 @@ type hello struct {
 	Instance string `json:"instance,omitempty"` // developer: the same over reconnects of one process
 	Name     string `json:"name,omitempty"`
 	TakeOver bool   `json:"takeOver,omitempty"`
+	Key      string `json:"key,omitempty"`       // developer: of this run
+	Signed   string `json:"signature,omitempty"` // by the stage's key
 }
 
 // welcome is the body of a welcome frame.
@@ -201,6 +204,8 @@ type welcome struct {
 	Codecs     []string `json:"codecs"`
 	Developer  string   `json:"developer,omitempty"` // name of the developer's end registered now
 	Present    bool     `json:"present"`             // there is one
+	Key        string   `json:"key,omitempty"`       // of that end
+	Signed     string   `json:"signature,omitempty"`
 }
 
 func (w welcome) format() format {

@@ -339,7 +339,8 @@ func (r *Relay) hello(p *peer, v *view) {
 		answer.Codecs = append(answer.Codecs, codecRaw)
 	}
 	if dev := r.developer.Load(); dev != nil {
-		answer.Present, answer.Developer = true, dev.hello.Load().Name
+		h := dev.hello.Load()
+		answer.Present, answer.Developer, answer.Key, answer.Signed = true, h.Name, h.Key, h.Signed
 	}
 	data, _ := json.Marshal(answer)
 	p.send(&Frame{Version: Version, Type: typeWelcome, Data: data})

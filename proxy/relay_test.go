@@ -157,10 +157,11 @@ func TestUnknownType(t *testing.T) {
 }
 
 func TestGatewayQuotas(t *testing.T) {
+	t.Parallel()
 	relay := relaytest.New(t, proxy.RelayOptions{
 		Profile: proxy.ProfileAPIGateway, Idle: 300 * time.Millisecond, Lifetime: time.Second,
 	}, relaytest.Faults{})
-	pad := func(n int) []byte { return []byte(`{"t":"ping","x":"` + strings.Repeat("x", n-19) + `"}`) }
+	pad := func(n int) []byte { return []byte(`{"t":"ping","y":"` + strings.Repeat("x", n-19) + `"}`) }
 
 	ws := rawDial(t, relay.URL)
 	if err := ws.WriteMessage(websocket.TextMessage, pad(32<<10)); err != nil {

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"context"
+	"crypto/ecdh"
+	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -32,9 +34,10 @@ type SandboxOptions struct {
 	URL    string
 	Header http.Header
 	Token  string
-	ID     string        // unique per sandbox; default: random
-	Init   Init          // function, environment and so on; sent once
-	Grace  time.Duration // how long after the deadline an answer is still awaited; 0 = 2 s
+	ID     string            // unique per sandbox; default: random
+	Init   Init              // function, environment and so on; sent once
+	Trust  ed25519.PublicKey // of the stage; with it, only a developer's end with a key signed by it is talked to, sealed
+	Grace  time.Duration     // how long after the deadline an answer is still awaited; 0 = 2 s
 	Logger *slog.Logger
 }
 
@@ -58,7 +61,9 @@ type Sandbox struct {
 	looked     time.Time
 	absent     time.Time // since when the relay has said that no developer is there; zero: one is
 	probed     time.Time
-	connecting error // why the last try to connect failed
+	peer       *ecdh.PublicKey // of the developer's end now, with Trust
+	rekey      bool            // a new session has to wait for the developer's end to say its key
+	connecting error           // why the last try to connect failed
 }
 
 // call is a request in flight. Guarded by Sandbox.mu, but for acked.
@@ -255,10 +260,11 @@ func (s *Sandbox) finish(c *call, r *Response) {
 	c.answer <- r
 }
 
+var sandboxHello = hello{Role: roleSandbox, Min: MinVersion, Max: Version}
+
 // run makes connections while they are wanted.
 func (s *Sandbox) run() {
 	defer close(s.done)
-	h := hello{Role: roleSandbox, Min: MinVersion, Max: Version}
 	for try := 0; ; {
 		s.mu.Lock()
 		idle := len(s.calls) == 0
@@ -273,7 +279,7 @@ func (s *Sandbox) run() {
 		if try > 0 && !sleep(s.ctx, backoff(try, time.Second)) {
 			return
 		}
-		sock, w, err := connect(s.ctx, s.opts.URL, s.opts.Header, s.opts.Token, h)
+		sock, w, err := connect(s.ctx, s.opts.URL, s.opts.Header, s.opts.Token, sandboxHello)
 		s.mu.Lock()
 		s.connecting = err
 		s.mu.Unlock()
@@ -304,6 +310,7 @@ func (s *Sandbox) serve(sock *socket, w welcome) error {
 	s.probed = time.Now()
 	s.sock.Store(sock)
 	s.mu.Unlock()
+	s.learn(w)
 	if link == nil {
 		s.renew(w.format())
 	} else {
@@ -330,14 +337,46 @@ func (s *Sandbox) serve(sock *socket, w welcome) error {
 	}
 }
 
+// learn takes the key of the developer's end from a welcome, when one is wanted.
+func (s *Sandbox) learn(w welcome) {
+	if s.opts.Trust == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.peer = nil
+	if !w.Present {
+		if s.absent.IsZero() {
+			s.absent = time.Now()
+		}
+		return
+	}
+	s.peer, s.connecting = verifyRunKey(s.opts.Trust, w.Key, w.Signed)
+	if s.connecting != nil {
+		s.log.Warn("developer's end refused", "error", s.connecting)
+	}
+}
+
 // renew opens a new session and posts into it what the developer's end of the session before cannot have got. What it
 // may have got is answered with an error: to run it again could run it twice.
 func (s *Sandbox) renew(w format) {
 	body, _ := json.Marshal(s.opts.Init)
 	s.mu.Lock()
+	if s.rekey = s.opts.Trust != nil && s.peer == nil; s.rekey {
+		s.mu.Unlock()
+		return
+	}
 	old := s.link
 	s.last = max(s.last+1, time.Now().UnixMilli())
 	link := newLink(s.opts.ID, fmt.Sprintf("%011x-%s", s.last, token(4)), &s.sock, w, &s.memory)
+	if s.peer != nil {
+		var err error
+		if link.seal, err = newSandboxSeal(s.peer, link.session); err != nil {
+			s.rekey, s.connecting = true, err
+			s.mu.Unlock()
+			return
+		}
+	}
 	var again []*call
 	if old == nil {
 		for _, c := range s.calls {
@@ -367,13 +406,25 @@ func (s *Sandbox) renew(w format) {
 // frame handles one frame; an error ends the connection.
 func (s *Sandbox) frame(sock *socket, f *Frame, w format) error {
 	switch f.Type {
-	case typeWelcome, typePong:
+	case typePong:
+		return nil
+	case typeWelcome: // what we asked to learn the key of the developer's end
+		var answer welcome
+		if json.Unmarshal(f.Data, &answer) == nil {
+			s.learn(answer)
+			s.mu.Lock()
+			wanted := s.rekey && s.peer != nil
+			s.mu.Unlock()
+			if wanted {
+				s.renew(w)
+			}
+		}
 		return nil
 	}
 	s.mu.Lock()
 	link := s.link
 	s.mu.Unlock()
-	if f.Session != link.session {
+	if link == nil || f.Session != link.session {
 		return nil // of a session that is over
 	}
 	if f.Type == typeNak {
@@ -458,7 +509,15 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 		// Refusals of the frames still on their way come before the refusal of the resume sent now, and tell which
 		// requests may safely move to a new session.
 		link.refused(uint64(what.Seq))
-		if what.Type == typeResume {
+		if what.Type == typeResume && s.opts.Trust != nil {
+			s.mu.Lock()
+			s.rekey, s.probed = true, time.Now()
+			s.mu.Unlock()
+			sock := s.sock.Load()
+			if sock != nil {
+				sock.send(helloFrame(sandboxHello))
+			}
+		} else if what.Type == typeResume {
 			s.renew(w)
 		} else {
 			link.detach()
@@ -513,7 +572,11 @@ func (s *Sandbox) look() {
 		moved, heard, ready, waiting = link.moved, link.heard, link.ready, len(link.unacked)
 		link.mu.Unlock()
 	}
-	if link != nil && sock != nil {
+	if s.rekey && sock != nil && now.Sub(s.probed) > probePeriod {
+		s.probed = now
+		sock.send(helloFrame(sandboxHello))
+	}
+	if link != nil && sock != nil && !s.rekey {
 		switch {
 		case !ready: // ask until someone is there
 			if now.Sub(s.probed) > probePeriod {

@@ -46,6 +46,7 @@ func (b *buffer) free() {
 	for i, size := range bufferSizes {
 		if len(b.block) == size {
 			buffers[i].Put(b)
+			return // it is somebody else's now
 		}
 	}
 }

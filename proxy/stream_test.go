@@ -114,6 +114,7 @@ func TestStream(t *testing.T) {
 
 // A reader that does not read stops the writer, and nobody else of its sandbox.
 func TestStreamBackpressure(t *testing.T) {
+	t.Parallel()
 	_, url := newRelay(t, RelayOptions{})
 	written := make(chan int, 1000)
 	dial(t, url, func(ctx context.Context, inv *Invocation) {
@@ -155,6 +156,7 @@ func TestStreamBackpressure(t *testing.T) {
 
 // Cuts in the middle of a stream lose, repeat and swap nothing.
 func TestStreamCuts(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	for name, profile := range profiles {
@@ -208,6 +210,7 @@ func TestStreamCuts(t *testing.T) {
 
 // The end of the caller's context and the deadline end a stream that is being read.
 func TestStreamEnds(t *testing.T) {
+	t.Parallel()
 	_, url := newRelay(t, RelayOptions{})
 	dial(t, url, func(ctx context.Context, inv *Invocation) {
 		inv.Stream("")

@@ -1,11 +1,14 @@
 // The function's end of sst-live/1 in Lambda (docs/protocol.md): takes each event from the Runtime API, sends it to the
 // developer's machine and posts the answer, byte for byte. One file without dependencies, Node 18 or later. Configured by
-// SST_LIVE: {"url": relay, "function": id, "runtime", "timeout": of the function, "token": bearer token instead of SigV4}.
+// SST_LIVE: {"url": relay, "function": id, "runtime", "timeout": of the function, "token": bearer token instead of SigV4,
+// "key": the stage's public key, base64url: only a developer's end with a key signed by it is talked to, sealed}.
 // Run as a program it is the runtime; `handler` is the lesser form for where that is not allowed.
 // What is deployed is stub.min.mjs, made from this file by `go generate ./proxy`.
 import http from "node:http"
 import https from "node:https"
-import { createHash, createHmac, randomBytes } from "node:crypto"
+import {
+  createCipheriv, createDecipheriv, createHash, createHmac, createPublicKey, diffieHellman, generateKeyPairSync, hkdfSync, randomBytes, verify,
+} from "node:crypto"
 import { gzipSync, gunzipSync } from "node:zlib"
 import { realpathSync } from "node:fs"
 import { fileURLToPath } from "node:url"
@@ -143,6 +146,58 @@ export function sign(url, { region, key, secret, session, now = new Date() }) {
   return { ...headers, authorization: `AWS4-HMAC-SHA256 Credential=${key}/${scope}, SignedHeaders=${names.join(";")}, Signature=${signature}` }
 }
 
+const publicKey = (crv, x) => createPublicKey({ key: { kty: "OKP", crv, x }, format: "jwk" })
+
+// verified gives the key of a developer's end when the stage's key has signed it. See seal.go.
+function verified(trust, key = "", signature = "") {
+  const signed = Buffer.concat([Buffer.from("sst-live/1 key\n"), Buffer.from(key, "base64url")])
+  if (!verify(null, signed, publicKey("Ed25519", trust), Buffer.from(signature, "base64url"))) {
+    throw new Error("the key of the developer's end is not signed by the stage")
+  }
+  return publicKey("X25519", key)
+}
+
+// Seal seals and opens the frames of a session.
+class Seal {
+  constructor(peer, session) {
+    const own = generateKeyPairSync("x25519")
+    const secret = diffieHellman({ privateKey: own.privateKey, publicKey: peer })
+    const keys = Buffer.from(hkdfSync("sha256", secret, session, "sst-live/1", 64))
+    Object.assign(this, { public: own.publicKey.export({ format: "jwk" }).x, out: keys.subarray(0, 32), in: keys.subarray(32), sent: 0, heard: 0 })
+  }
+
+  head(f) {
+    const text = ["t", "s", "w", "i"].map(k => f[k] || ""), more = ["m", "k", "q", "n", "c"].map(k => f[k] || 0), rest = ["e", "h", "z", "p"].map(k => f[k] || "")
+    return Buffer.from([f.v, ...text, ...more, ...rest, f.x].join("\n"))
+  }
+
+  nonce(n) {
+    const b = Buffer.alloc(12)
+    b.writeBigUInt64BE(BigInt(n), 4)
+    return b
+  }
+
+  // close adds to a frame's header what the seal needs and gives the sealed data.
+  close(head, data = Buffer.alloc(0)) {
+    head.x = ++this.sent
+    if (head.t === "init") head.p = this.public
+    const c = createCipheriv("aes-256-gcm", this.out, this.nonce(head.x)).setAAD(this.head(head))
+    return Buffer.concat([c.update(data), c.final(), c.getAuthTag()])
+  }
+
+  // open gives the data of a frame; undefined when it is not of the other end, or was said before.
+  open(f) {
+    const data = Buffer.from(f.d || "", "base64url"), n = data.length - 16
+    if (!f.x || n < 0 || !f.m && f.x <= this.heard) return
+    try {
+      const c = createDecipheriv("aes-256-gcm", this.in, this.nonce(f.x)).setAAD(this.head(f)).setAuthTag(data.subarray(n))
+      const open = Buffer.concat([c.update(data.subarray(0, n)), c.final()])
+      if (!f.m) this.heard = f.x
+      return open
+    } catch {}
+  }
+}
+
 // One session: numbered frames, kept until acknowledged. See link.go.
 class Link {
   constructor(sandbox, session, frame, write) {
@@ -154,7 +209,8 @@ class Link {
   }
 
   frame(fields) {
-    const { d, ...head } = { v: VERSION, s: this.session, w: this.sandbox, ...fields, k: this.got || undefined }
+    let { d, ...head } = { v: VERSION, s: this.session, w: this.sandbox, ...fields, k: this.got || undefined }
+    if (this.seal) d = this.seal.close(head, d)
     let text = JSON.stringify(head).replace(/[\u007f-\uffff]/g, c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"))
     if (d && d.length) text = text.slice(0, -1) + ',"d":"' + d.toString("base64url") + '"}'
     this.owed = this.owedOf = 0
@@ -171,7 +227,7 @@ class Link {
     for (let q = 0; q < n; q++) {
       const f = { t, i, m: ++this.next, z, d: data.subarray(q * this.chunk, (q + 1) * this.chunk) }
       if (n > 1) Object.assign(f, { q, n })
-      if (n > 1 && q === 0) f.h = createHash("sha256").update(body).digest("base64url")
+      if (n > 1 && q === 0 && !this.seal) f.h = createHash("sha256").update(body).digest("base64url")
       frames.push(f)
     }
     this.postFrames(frames)
@@ -214,6 +270,8 @@ class Link {
 
   // receive returns the message that is complete with this frame; it throws the reason of a nak.
   receive(f) {
+    const bytes = this.seal ? this.seal.open(f) : Buffer.from(f.d || "", "base64url")
+    if (!bytes) return
     this.heard = clock()
     const n = this.unacked.findIndex(u => u.f.m > (f.k || 0))
     if (n !== 0 && this.unacked.length) {
@@ -226,7 +284,6 @@ class Link {
       this.rto = RTO_MIN
     }
     const { m, q = 0 } = f, count = f.n || 1, part = count === -1
-    const bytes = Buffer.from(f.d || "", "base64url")
     if (!m && (f.t === "ack" || f.t === "resume")) this.peer = Math.min(f.c || WINDOW, WINDOW)
     this.pump()
     if (!m) return { t: f.t, i: f.i, body: bytes }
@@ -260,7 +317,7 @@ class Link {
         throw "codec"
       }
     } else if (a.z) throw "codec"
-    if (count > 1 && createHash("sha256").update(body).digest("base64url") !== a.hash) throw "digest"
+    if (count > 1 && !this.seal && createHash("sha256").update(body).digest("base64url") !== a.hash) throw "digest"
     return { t: f.t, i: f.i, body }
   }
 
@@ -366,8 +423,29 @@ class Sandbox {
     this.used = Date.now()
     this.absent = 0
     this.limit = Math.min(welcome.frame || FRAME, FRAME)
+    this.learn(welcome)
     if (this.link) this.link.frame({ t: "resume" })
     else this.renew()
+  }
+
+  // learn takes the key of the developer's end from a welcome, when one is wanted.
+  learn({ present, key, signature }) {
+    if (!this.config.key) return
+    this.peer = undefined
+    if (!present) return this.absent ||= clock()
+    try {
+      this.peer = verified(this.config.key, key, signature)
+      this.distrust = undefined
+    } catch (err) {
+      this.distrust = err.message
+    }
+  }
+
+  // greet says hello; the welcome tells which key the developer's end has now.
+  greet() {
+    this.probed = clock()
+    const hello = { role: "sandbox", min: VERSION, max: VERSION }
+    this.write(JSON.stringify({ v: VERSION, t: "hello", d: Buffer.from(JSON.stringify(hello)).toString("base64url") }))
   }
 
   // reach makes a connection while a call needs one, and once in init.
@@ -390,10 +468,12 @@ class Sandbox {
   }
 
   renew() {
+    if (this.rekey = !!this.config.key && !this.peer) return
     const old = this.link, call = this.call
     this.last = Math.max(this.last + 1, Date.now())
     const session = this.last.toString(16).padStart(11, "0") + "-" + nonce(4)
     this.link = new Link(this.id, session, this.limit, text => this.write(text))
+    if (this.peer) this.link.seal = new Seal(this.peer, session)
     const { function: id, runtime, timeout } = this.config
     const { SST_LIVE, ...env } = this.env
     this.probed = clock()
@@ -427,7 +507,12 @@ class Sandbox {
   receive(f) {
     const link = this.link, call = this.call
     this.used = Date.now()
-    if (!link || f.t === "pong" || f.t === "welcome" || f.s !== link.session) return
+    if (f.t === "welcome") {
+      try { this.learn(JSON.parse(Buffer.from(f.d, "base64url"))) } catch {}
+      if (this.rekey && this.peer) this.renew()
+      return
+    }
+    if (!link || f.t === "pong" || f.s !== link.session) return
     if (f.t === "nak") {
       let what = {}
       try { what = JSON.parse(Buffer.from(f.d || "", "base64url")) } catch {}
@@ -437,7 +522,10 @@ class Sandbox {
         this.absent ||= clock()
       } else if (f.e === "unknown-session") {
         link.refused(what.m)
-        if (what.t === "resume") this.renew()
+        if (what.t === "resume" && this.config.key) {
+          this.rekey = true
+          this.greet()
+        } else if (what.t === "resume") this.renew()
         else {
           link.ready = false
           link.frame({ t: "resume" })
@@ -447,6 +535,7 @@ class Sandbox {
       return
     }
     let message
+    const began = clock()
     try {
       message = link.receive(f)
     } catch (reason) {
@@ -455,6 +544,7 @@ class Sandbox {
       if (call && call.id === f.i) this.fail(call, "SST.Protocol", "the answer could not be read: " + reason)
       return
     }
+    if (link.heard < began) return // not of the other end
     this.absent = 0
     if (!link.ready) link.resumed(0)
     if (!message) return
@@ -573,7 +663,8 @@ class Sandbox {
     if (remaining < MARGIN) return this.fail(call, "SST.DeadlineNear", "the developer's end did not answer before the deadline")
     if (!socket) this.reach()
     const acked = call.posted && link && !link.unacked.some(u => u.f.i === call.id)
-    if (link && socket) {
+    if (this.rekey && socket && now - this.probed > PROBE_PERIOD) this.greet()
+    if (link && socket && !this.rekey) {
       const silent = now - link.heard, probed = now - this.probed
       if (!link.ready) {
         if (probed > PROBE_PERIOD) this.probe()
@@ -590,6 +681,7 @@ class Sandbox {
   }
 
   nobody() {
+    if (this.distrust) return this.distrust
     if (this.absent) return "no developer is connected: run `sst start`"
     if (!this.socket) return "the relay could not be reached: " + (this.why || "no answer")
     return "the developer's end does not answer"

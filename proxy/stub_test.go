@@ -3,6 +3,7 @@ package proxy_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/json"
 	"flag"
@@ -138,6 +139,12 @@ func (l *lambda) invoke(t *testing.T, body []byte, timeout time.Duration) answer
 // startStub runs the stub in Node against a Runtime API and a relay.
 func startStub(t *testing.T, url string, env ...string) (*lambda, *bytes.Buffer) {
 	t.Helper()
+	return startStubWith(t, url, "", env...)
+}
+
+// startStubWith gives the stub the stage's public key.
+func startStubWith(t *testing.T, url, key string, env ...string) (*lambda, *bytes.Buffer) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("node is not installed")
@@ -147,7 +154,7 @@ func startStub(t *testing.T, url string, env ...string) (*lambda, *bytes.Buffer)
 		t.Fatal(err)
 	}
 	l := newLambda(t)
-	config, _ := json.Marshal(map[string]any{"url": url, "function": "web/Notes", "runtime": "python3.13", "timeout": 30, "token": "secret"})
+	config, _ := json.Marshal(map[string]any{"url": url, "function": "web/Notes", "runtime": "python3.13", "timeout": 30, "token": "secret", "key": key})
 	cmd := exec.Command(node, file)
 	cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+l.URL, "SST_LIVE="+string(config), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "USER_VALUE=ü")
 	var out bytes.Buffer
@@ -165,9 +172,11 @@ func startStub(t *testing.T, url string, env ...string) (*lambda, *bytes.Buffer)
 	return l, &out
 }
 
-func dialEcho(t *testing.T, url string) {
+func dialEcho(t *testing.T, url string) { dialEchoWith(t, url, nil) }
+
+func dialEchoWith(t *testing.T, url string, key ed25519.PrivateKey) *proxy.Conn {
 	t.Helper()
-	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Token: "secret", Handler: proxy.HandlerFunc(func(ctx context.Context, inv *proxy.Invocation) {
+	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Token: "secret", Key: key, Handler: proxy.HandlerFunc(func(ctx context.Context, inv *proxy.Invocation) {
 		switch string(inv.Event) {
 		case `"env"`:
 			inv.Respond([]byte(strings.Join([]string{
@@ -198,6 +207,54 @@ func dialEcho(t *testing.T, url string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// Sealed with the stage's key, the stub does all it does; it finds a restarted end by its new key, and talks to nobody
+// whom the stage has not signed.
+func TestStubSealed(t *testing.T) {
+	t.Parallel()
+	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, ed25519.SeedSize))
+	public := base64.RawURLEncoding.EncodeToString(key.Public().(ed25519.PublicKey))
+	var mu sync.Mutex
+	var seen bytes.Buffer
+	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret", Fault: func(frame []byte, deliver func()) {
+		mu.Lock()
+		if f, err := proxy.Decode(frame); err == nil {
+			seen.Write(f.Data)
+		}
+		mu.Unlock()
+		deliver()
+	}}, relaytest.Faults{})
+	l, _ := startStubWith(t, relay.URL, public, "AWS_SECRET_ACCESS_KEY=terribly-secret")
+	if a := l.invoke(t, []byte("1"), 2*time.Second); a.errType != proxy.ErrorNoDeveloper {
+		t.Errorf("nobody there: got %+v", a)
+	}
+	first := dialEchoWith(t, relay.URL, key)
+	for _, n := range []int{1, 3000, 40_000, 2 << 20} {
+		body := bytes.Repeat([]byte("terribly-secret"), n/15+1)
+		if a := l.invoke(t, body, 20*time.Second); !bytes.Equal(a.body, body) {
+			t.Errorf("%d bytes: got %s %s %.100s", n, a.kind, a.errType, a.body)
+		}
+	}
+	if a := l.invoke(t, []byte(`"stream"`), 20*time.Second); len(a.body) != 3_000_000 {
+		t.Errorf("stream: got %s of %d bytes", a.kind, len(a.body))
+	}
+	first.Close()
+	second := dialEchoWith(t, relay.URL, key)
+	if a := l.invoke(t, []byte("2"), 20*time.Second); string(a.body) != "2" {
+		t.Errorf("restarted end: got %+v %s", a, a.body)
+	}
+	second.Close()
+	dialEchoWith(t, relay.URL, ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize)))
+	if a := l.invoke(t, []byte("3"), 2*time.Second); a.errType != proxy.ErrorNoDeveloper || !strings.Contains(string(a.body), "not signed") {
+		t.Errorf("a stranger: got %+v %s", a, a.body)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if bytes.Contains(seen.Bytes(), []byte("terribly-secret")) || seen.Len() < 2<<20 {
+		t.Errorf("the relay can read among %d bytes", seen.Len())
+	}
 }
 
 func TestStub(t *testing.T) {
@@ -242,6 +299,7 @@ func TestStub(t *testing.T) {
 }
 
 func TestStubNoDeveloper(t *testing.T) {
+	t.Parallel()
 	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret"}, relaytest.Faults{})
 	l, _ := startStub(t, relay.URL)
 	if a := l.invoke(t, []byte(`{"Records":[]}`), 2*time.Second); a.kind != "error" || a.errType != proxy.ErrorNoDeveloper {
@@ -262,6 +320,7 @@ func TestStubNoDeveloper(t *testing.T) {
 }
 
 func TestStubCuts(t *testing.T) {
+	t.Parallel()
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
 	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret"}, relaytest.Faults{})
@@ -306,6 +365,7 @@ func TestStubCuts(t *testing.T) {
 
 // The lesser form: a handler under somebody else's runtime client.
 func TestStubHandler(t *testing.T) {
+	t.Parallel()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("node is not installed")
