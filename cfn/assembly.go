@@ -1,11 +1,11 @@
 // Package cfn knows CloudFormation: the cloud assembly that the CDK writes and `sst` completes, what its templates mean
-// for a local run, and how it is compared.
+// for a local run, how it is compared, and how it is brought to AWS and removed from there.
 //
 // An assembly is a folder: manifest.json and the templates as the stock cdk CLI reads them, the assets, and sst.json with
 // what the templates do not say (docs/assembly.md). It is what the engine hands to everyone else. Nothing here knows
 // Starlark or a construct: everything is read off the templates, so what runs locally is what would be deployed.
 //
-// Start from Assembly (Open), Manifest (Derive), Finish and Resolver.
+// Start from Assembly (Open), Manifest (Derive), Finish, Resolver and Deployer.
 package cfn
 
 import (

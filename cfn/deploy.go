@@ -223,24 +223,29 @@ func (d *Deployer) Deploy(ctx context.Context, stacks []*Stack) ([]Result, error
 		})
 	}
 	group.Wait()
-	run.mu.Lock()
-	defer run.mu.Unlock()
-	if len(run.running) > 0 {
-		detached := &Detached{Cause: context.Cause(ctx)}
-		for _, s := range stacks {
-			if run.running[s.ID] == nil {
-				continue
-			}
-			detached.Running = append(detached.Running, s)
-			if r := &results[index[s.ID]]; r.Outcome == Failed {
-				detached.Cause, r.Outcome, r.Err = r.Err, Submitted, nil
-			}
+	return results, run.detached(ctx, results)
+}
+
+// detached is the error when stacks are under way that nobody watches any more; their results say submitted. What was
+// meant to be left to CloudFormation is none.
+func (r *deployment) detached(ctx context.Context, results []Result) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	d := &Detached{Cause: context.Cause(ctx)}
+	for i := range results {
+		one := &results[i]
+		if r.running[one.Stack.ID] == nil {
+			continue
 		}
-		if detached.Cause != nil {
-			return results, detached
+		d.Running = append(d.Running, one.Stack)
+		if one.Outcome == Failed {
+			d.Cause, one.Outcome, one.Err = one.Err, Submitted, nil
 		}
 	}
-	return results, nil
+	if d.Cause == nil || len(d.Running) == 0 {
+		return nil
+	}
+	return d
 }
 
 // begin checks credentials, accounts and bootstrap, and reads what is in the account, before anything is changed.

@@ -57,6 +57,7 @@ type operation struct {
 	nested   map[string]*followed
 	failures []types.StackEvent // what may be the cause, oldest first
 	blamed   *Stack             // whose the first failure is
+	kept     []Kept             // what a deletion leaves
 }
 
 // followed is a stack whose events are read.
@@ -179,6 +180,9 @@ func (o *operation) tell(f *followed, e types.StackEvent) {
 	path := ""
 	if f.stack != nil {
 		path = f.stack.Path(id)
+	}
+	if status == "DELETE_SKIPPED" {
+		o.kept = append(o.kept, Kept{Stack: o.stack.Name, Type: kind, Name: physical, Path: path})
 	}
 	o.deployer.report(Progress{Time: aws.ToTime(e.Timestamp), Stack: o.stack, Kind: ProgressResource, Status: status, Reason: reason,
 		LogicalID: id, Type: kind, Path: path})

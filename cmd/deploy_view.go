@@ -18,6 +18,8 @@ type deployView interface {
 	Progress(*cfn.Manifest, cfn.Progress)
 	// Deployed prints the result of a deployment.
 	Deployed(deploySummary)
+	// Removed prints the result of a removal.
+	Removed(removeSummary)
 	// Stacks prints how stacks are.
 	Stacks(stateSummary)
 }
@@ -37,6 +39,30 @@ type deployedStack struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Error   string            `json:"error,omitempty"`
 	Seconds float64           `json:"seconds"`
+}
+
+// removeSummary is what a removal tells.
+type removeSummary struct {
+	App     string         `json:"app"`
+	Stage   string         `json:"stage"`
+	Region  string         `json:"region"`
+	Stacks  []removedStack `json:"stacks"`
+	Kept    []keptResource `json:"kept,omitempty"`
+	Seconds float64        `json:"seconds"`
+}
+
+type removedStack struct {
+	Name    string  `json:"name"`
+	Outcome string  `json:"outcome"` // removed, absent, failed, skipped, submitted
+	Error   string  `json:"error,omitempty"`
+	Seconds float64 `json:"seconds"`
+}
+
+type keptResource struct {
+	Stack string `json:"stack"`
+	Type  string `json:"type"`
+	Name  string `json:"name"`
+	Path  string `json:"path,omitempty"`
 }
 
 // stateSummary is what `sst status` tells.
@@ -136,6 +162,29 @@ func writeOutputs(b *strings.Builder, outputs map[string]string) {
 	}
 }
 
+func (v *humanView) Removed(s removeSummary) {
+	var b strings.Builder
+	how := v.green.Sprint("Removed")
+	if slices.ContainsFunc(s.Stacks, func(d removedStack) bool { return d.Outcome != string(cfn.Removed) && d.Outcome != string(cfn.Absent) }) {
+		how = v.red.Sprint("Not removed:")
+	}
+	fmt.Fprintf(&b, "%s %s, stage %s, from %s in %s\n", how, v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), s.Region, seconds(s.Seconds))
+	width := 0
+	for _, stack := range s.Stacks {
+		width = max(width, len(stack.Name))
+	}
+	for _, stack := range s.Stacks {
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, stack.Name, stack.Outcome)
+	}
+	if len(s.Kept) > 0 {
+		fmt.Fprintf(&b, "Still in the account\n")
+		for _, k := range s.Kept {
+			fmt.Fprintf(&b, "  %s  %s\n", k.Name, v.dim.Sprint(k.Type))
+		}
+	}
+	v.printf("%s", b.String())
+}
+
 func (v *humanView) Stacks(s stateSummary) {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s, stage %s, in %s\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), s.Region)
@@ -179,4 +228,5 @@ func (v *jsonView) Progress(m *cfn.Manifest, e cfn.Progress) {
 }
 
 func (v *jsonView) Deployed(s deploySummary) { v.emit("deployed", s) }
+func (v *jsonView) Removed(s removeSummary)  { v.emit("removed", s) }
 func (v *jsonView) Stacks(s stateSummary)    { v.emit("stacks", s) }

@@ -90,6 +90,7 @@ var commands = []func(*tool) *cobra.Command{
 	buildCommand,
 	deployCommand,
 	statusCommand,
+	removeCommand,
 	fmtCommand,
 	lspCommand,
 	versionCommand,
