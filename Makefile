@@ -51,3 +51,8 @@ bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure i
 	go test ./builtins -run '^$$' -bench 'SynthWarm|SynthCold|Evaluate'
 	go test ./starlark -run '^$$' -bench ThousandResources
 	go test ./runtime -run '^$$' -bench . -timeout 20m
+
+.PHONY: bench-lsp
+bench-lsp: ## Measure the language server on a file of 10,000 lines, each figure beside its goal.
+	go test ./lsp -run '^$$' -bench Server -benchtime 1x -timeout 10m
+	go test ./starlark/format -run '^$$' -bench Source

@@ -138,8 +138,10 @@ func (s *Server) close() {
 	for _, timer := range s.timers {
 		timer.Stop()
 	}
-	for _, cancel := range s.running {
-		cancel()
+	if !s.shutdown { // else what was asked before is answered
+		for _, cancel := range s.running {
+			cancel()
+		}
 	}
 	s.mu.Unlock()
 	close(s.done)
@@ -248,8 +250,8 @@ func (s *Server) request(ctx context.Context, cancel context.CancelFunc, m messa
 	s.enqueue(func() {
 		defer call.cancel()
 		var result any
-		err := call.ctx.Err()
-		if err == nil {
+		var err error = &wireError{codeRequestCancelled, "cancelled"}
+		if call.ctx.Err() == nil {
 			result, err = call.run(handle, m)
 		}
 		s.mu.Lock()
