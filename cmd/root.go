@@ -87,6 +87,7 @@ type tool struct {
 // commands is the table of verbs, in the order of the help text.
 var commands = []func(*tool) *cobra.Command{
 	startCommand,
+	invokeVerb,
 	buildCommand,
 	deployCommand,
 	statusCommand,
