@@ -3,6 +3,7 @@ package cmd
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 
 // This file is what the two views show of a running server.
 
-// shownResult is how much of an error or log line people see; programs get all of it.
+// shownResult is how much of an error people see, and of a result programs do.
 const shownResult = 1500
 
 func (v *humanView) Started(s started) {
@@ -73,7 +74,7 @@ func (v *humanView) Event(e runtime.Event) {
 	case runtime.Logged:
 		v.printf("%s %s %s\n", v.clock(e.Time), v.dim.Sprint("│"), strings.TrimRight(e.Line, "\r\n"))
 	case runtime.Finished:
-		v.printf("%s %s %s  %s%s\n%s", v.clock(e.Time), v.outcome(e), e.Trigger, v.dim.Sprint(seconds(e.Duration.Seconds())), v.function(e), v.failure(e.Error))
+		v.printf("%s %s %s  %s%s\n%s", v.clock(e.Time), v.outcome(e), e.Trigger, v.dim.Sprint(seconds(e.Duration.Seconds())), v.function(e), v.failure(e))
 	case runtime.BuildFailed:
 		if list := messageList(e.Messages); v.unsaid(list) {
 			v.Diagnostics(list)
@@ -139,7 +140,11 @@ func (v *humanView) function(e runtime.Finished) string {
 	return "  " + v.dim.Sprint(e.Function)
 }
 
-func (v *humanView) failure(e *runtime.FunctionError) string {
+func (v *humanView) failure(finished runtime.Finished) string {
+	e := finished.Error
+	if e == nil && finished.Refused != "" {
+		return fmt.Sprintf("         %s\n", v.dim.Sprint(refusal(finished)))
+	}
 	if e == nil {
 		return ""
 	}
@@ -163,6 +168,17 @@ func (v *humanView) failure(e *runtime.FunctionError) string {
 		fmt.Fprintf(&b, "         %s\n", v.dim.Sprint(frame))
 	}
 	return b.String()
+}
+
+// refusal says in words why a request led to no function.
+func refusal(e runtime.Finished) string {
+	switch e.Status {
+	case http.StatusNotFound:
+		return "no route leads there"
+	case http.StatusRequestEntityTooLarge:
+		return "a request and its headers may have 6 MB in all, as on AWS"
+	}
+	return e.Refused
 }
 
 // bundleFailed is the error type of invocations whose code does not compile.
@@ -225,10 +241,11 @@ func (v *jsonView) Event(e runtime.Event) {
 			Function  string          `json:"function"`
 			Trigger   string          `json:"trigger"`
 			Status    int             `json:"status,omitempty"`
+			Refused   string          `json:"refused,omitempty"`
 			Seconds   float64         `json:"seconds"`
 			Result    json.RawMessage `json:"result,omitempty"`
 			Error     *failure        `json:"error,omitempty"`
-		}{Time: e.Time, RequestID: e.RequestID, Function: e.Function, Trigger: e.Trigger, Status: e.Status, Seconds: e.Duration.Seconds()}
+		}{Time: e.Time, RequestID: e.RequestID, Function: e.Function, Trigger: e.Trigger, Status: e.Status, Refused: e.Refused, Seconds: e.Duration.Seconds()}
 		if e.Error != nil {
 			finished.Error = &failure{e.Error.Type, e.Error.Message, e.Error.Trace}
 		} else if len(e.Result) <= shownResult && json.Valid(e.Result) {

@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -50,6 +51,7 @@ func TestMain(m *testing.M) {
 //	saw PATTERN                  wait until what it printed matches
 //	stop                         Ctrl-C: it and all its children must be gone within 2 s; what it printed is stderr
 //	http METHOD API PATH [BODY]  a request to a running start; status and body on stdout
+//	http-size METHOD API PATH BYTES  the same with a body of that size
 //	invoke NAME PAYLOAD          an invocation by the AWS SDK's Lambda client; the payload or error on stdout
 //	poll COMMAND... -- PATTERN   repeat one of the above until its output matches
 //	validate                     the CDK's own rules on every template of .sst/out
@@ -89,20 +91,21 @@ func TestScripts(t *testing.T) {
 		},
 		Condition: condition,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"sst":      scriptSST,
-			"template": scriptTemplate,
-			"serve":    scriptServe,
-			"saw":      scriptSaw,
-			"stop":     scriptStop,
-			"http":     scriptHTTP,
-			"invoke":   scriptInvoke,
-			"poll":     scriptPoll,
-			"validate": scriptValidate,
-			"example":  scriptExample,
-			"cp-tree":  scriptCopyTree,
-			"cmp-tree": scriptCompareTree,
-			"listen":   scriptListen,
-			"cloud":    scriptCloud,
+			"sst":       scriptSST,
+			"template":  scriptTemplate,
+			"serve":     scriptServe,
+			"saw":       scriptSaw,
+			"stop":      scriptStop,
+			"http":      scriptHTTP,
+			"http-size": scriptHTTPSize,
+			"invoke":    scriptInvoke,
+			"poll":      scriptPoll,
+			"validate":  scriptValidate,
+			"example":   scriptExample,
+			"cp-tree":   scriptCopyTree,
+			"cmp-tree":  scriptCompareTree,
+			"listen":    scriptListen,
+			"cloud":     scriptCloud,
 		},
 	})
 }
@@ -321,6 +324,15 @@ func scriptHTTP(ts *testscript.TestScript, neg bool, args []string) {
 	if failed := err != nil; failed != neg {
 		ts.Fatalf("http %s: %s", strings.Join(args, " "), answer)
 	}
+}
+
+func scriptHTTPSize(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 4 {
+		ts.Fatalf("usage: http-size METHOD API PATH BYTES")
+	}
+	size, err := strconv.Atoi(args[3])
+	ts.Check(err)
+	scriptHTTP(ts, neg, append(args[:3:3], strings.Repeat("a", size)))
 }
 
 func request(ts *testscript.TestScript, args []string) (string, error) {

@@ -42,7 +42,7 @@ type Logged struct {
 	Time      time.Time
 }
 
-// Finished says how an invocation ended.
+// Finished says how an invocation ended, or that a request led to none.
 type Finished struct {
 	RequestID string
 	Function  string
@@ -52,6 +52,7 @@ type Finished struct {
 	Status    int           // of the HTTP answer, 0 for other triggers
 	Result    []byte        // the function's answer, when it gave one
 	Error     *FunctionError
+	Refused   string // why no function was asked: "Not Found"; Function may be "" then
 	Time      time.Time
 }
 

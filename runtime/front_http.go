@@ -134,32 +134,38 @@ func (f *apiFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func (f *apiFront) serve(w http.ResponseWriter, r *http.Request, config *apiConfig, id string) {
+	began := time.Now()
+	refuse := func(function string, status int, text string) {
+		message(w, status, text)
+		f.server.events.send(Finished{RequestID: id, Function: function, Trigger: r.Method + " " + r.URL.Path, Status: status,
+			Refused: text, Duration: time.Since(began), Time: time.Now()})
+	}
 	m, ok := find(config.routes, r.Method, r.URL.Path)
 	if !ok {
-		message(w, http.StatusNotFound, "Not Found")
+		refuse("", http.StatusNotFound, "Not Found")
 		return
 	}
 	fn, ok := f.server.app.Load().functions[m.function]
 	if !ok {
-		message(w, http.StatusNotImplemented, fmt.Sprintf("%s leads to something that does not run locally", m.key))
+		refuse(m.function, http.StatusNotImplemented, fmt.Sprintf("%s leads to something that does not run locally", m.key))
 		return
 	}
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload+1))
 	if err != nil {
-		message(w, http.StatusBadRequest, "Bad Request")
+		refuse(fn.ID, http.StatusBadRequest, "Bad Request")
 		return
 	}
 	if len(body) > maxPayload {
-		message(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		refuse(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		return
 	}
 	event, err := json.Marshal(newHTTPEvent(r, m, strings.ToLower(config.LogicalID), id, body, time.Now()))
 	if err != nil {
-		message(w, http.StatusInternalServerError, "Internal Server Error")
+		refuse(fn.ID, http.StatusInternalServerError, "Internal Server Error")
 		return
 	}
 	if len(event) > maxPayload {
-		message(w, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		refuse(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
 		return
 	}
 	// The invocation goes on when the caller has left or was sent away.
