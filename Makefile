@@ -52,6 +52,11 @@ bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure i
 	go test ./starlark -run '^$$' -bench ThousandResources
 	go test ./runtime -run '^$$' -bench . -timeout 20m
 
+.PHONY: bench-live
+bench-live: ## Measure the live wire: each figure is printed beside its goal.
+	go test ./proxy -run '^$$' -bench 'Goal|Stream200MB' -benchtime 1x
+	go test ./runtime -run '^$$' -bench .
+
 .PHONY: bench-lsp
 bench-lsp: ## Measure the language server on a file of 10,000 lines, each figure beside its goal.
 	go test ./lsp -run '^$$' -bench Server -benchtime 1x -timeout 10m

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -125,4 +126,92 @@ func TestSandboxes(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// BenchmarkGoalWire prints the other goals that the wire meets by itself: G1, G3, G4, G6, G8, G9.
+func BenchmarkGoalWire(b *testing.B) {
+	for b.Loop() {
+		_, url := newRelay(b, RelayOptions{})
+		conn := dial(b, url, func(_ context.Context, inv *Invocation) {
+			if len(inv.Event) == 2 {
+				time.Sleep(time.Second)
+			}
+			inv.Respond(inv.Event)
+		})
+		s := openSandbox(b, url)
+		event := randomBytes(1 << 10)
+		took := make([]time.Duration, 3000)
+		for i := range took {
+			began := time.Now()
+			invokeOrFail(b, s, event)
+			took[i] = time.Since(began)
+		}
+		slices.Sort(took)
+		ms := func(d time.Duration) float64 { return d.Seconds() * 1000 }
+		goal(b, "G1 round trip of 1 KB, p50", ms(took[len(took)/2]), 0.30, "ms-p50", false)
+		goal(b, "G1 round trip of 1 KB, p99", ms(took[len(took)*99/100]), 2, "ms-p99", false)
+
+		sandboxes := make([]*Sandbox, 50)
+		for i := range sandboxes {
+			sandboxes[i] = openSandbox(b, url)
+			invokeOrFail(b, sandboxes[i], event)
+		}
+		all := func(each int, event []byte) time.Duration {
+			var wg sync.WaitGroup
+			began := time.Now()
+			for _, s := range sandboxes {
+				wg.Go(func() {
+					for range each {
+						invokeOrFail(b, s, event)
+					}
+				})
+			}
+			wg.Wait()
+			return time.Since(began)
+		}
+		goal(b, "G3 messages a second, both ways counted", 2*50*400/all(400, event).Seconds(), 10_000, "msg/s", true)
+
+		var wg sync.WaitGroup
+		began := time.Now()
+		for i := range 1000 {
+			wg.Go(func() { invokeOrFail(b, sandboxes[i%len(sandboxes)], []byte("1s")) })
+		}
+		wg.Wait()
+		goal(b, "G4 1,000 in flight that take 1 s", time.Since(began).Seconds(), 3, "s", false)
+
+		again := make([]time.Duration, 50)
+		for i := range again {
+			before := conn.sock.Load()
+			began := time.Now()
+			before.close(0, "") // as a reset does
+			for now := conn.sock.Load(); now == nil || now == before; now = conn.sock.Load() {
+				time.Sleep(time.Millisecond)
+			}
+			again[i] = time.Since(began)
+		}
+		slices.Sort(again)
+		goal(b, "G8 registered again after a reset, p99", ms(again[len(again)-1]), 250, "ms-reset", false)
+		conn.Close()
+
+		began = time.Now()
+		r, err := s.Invoke(context.Background(), Request{Event: []byte("1"), Deadline: began.Add(time.Minute)})
+		if err != nil || r.ErrorType != ErrorNoDeveloper {
+			b.Errorf("no developer: got %+v, %v", r, err)
+		}
+		goal(b, "G9 error without a developer", time.Since(began).Seconds(), 3.2, "s-absent", false)
+
+		for _, test := range []struct {
+			name   string
+			target float64
+		}{{"fast", 250}, {"apigw", 600}} {
+			_, url := newRelay(b, RelayOptions{Profile: profiles[test.name]})
+			dial(b, url, echo)
+			s := openSandbox(b, url)
+			large := randomBytes(6<<20 - 100)
+			invokeOrFail(b, s, large)
+			began := time.Now()
+			invokeOrFail(b, s, large)
+			goal(b, "G6 6 MB both ways, "+test.name, ms(time.Since(began)), test.target, "ms-"+test.name, false)
+		}
+	}
 }
