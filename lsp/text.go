@@ -27,9 +27,9 @@ type document struct {
 	lines   []int // offsets of the beginnings of lines
 
 	once     sync.Once
-	file     *interp.File
 	mu       sync.Mutex
-	previous *document // whose parsed statements can be used again; nil when parsed
+	file     *interp.File // nil until parsed
+	previous *document    // whose parsed statements can be used again; nil when parsed
 }
 
 func newDocument(path, uri string, version int32, src []byte) *document {
@@ -57,26 +57,38 @@ func (d *document) parsed() *interp.File {
 	d.once.Do(func() {
 		d.mu.Lock()
 		before := d.previous
-		d.previous = nil
 		d.mu.Unlock()
-		if before == nil || before.file == nil {
-			d.file = interp.Parse(d.path, d.src)
-			return
+		var file *interp.File
+		if known := before.known(); known != nil {
+			file = reparse(d.path, d.src, known.Statements)
+		} else {
+			file = interp.Parse(d.path, d.src)
 		}
-		d.file = reparse(d.path, d.src, before.file.Statements)
+		d.mu.Lock()
+		d.file, d.previous = file, nil
+		d.mu.Unlock()
 	})
+	return d.known()
+}
+
+// known is the tree if there is one already.
+func (d *document) known() *interp.File {
+	if d == nil {
+		return nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	return d.file
 }
 
 // follow makes d the next version of before.
 func (d *document) follow(before *document) {
-	if before.file == nil { // not parsed: maybe the one before it was
-		before.mu.Lock()
-		d.previous = before.previous
-		before.mu.Unlock()
-		return
-	}
+	before.mu.Lock()
+	defer before.mu.Unlock()
 	d.previous = before
+	if before.file == nil { // not parsed: maybe the one before it was
+		d.previous = before.previous
+	}
 }
 
 func reparse(path string, src []byte, before []interp.Statement) *interp.File {
