@@ -19,7 +19,7 @@ const shownResult = 1500
 
 func (v *humanView) Started(s started) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "\n%s  stage %s, local: %s, so nothing is deployed\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), s.Why)
+	fmt.Fprintf(&b, "\n%s  stage %s\n  %s\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), v.dim.Sprintf("local: %s, so nothing is deployed", s.Why))
 	for _, api := range s.APIs {
 		fmt.Fprintf(&b, "\n  %s  %s\n", v.cyan.Sprint(api.URL), v.dim.Sprint(api.ID))
 		width := 0
