@@ -29,5 +29,5 @@
 //
 // Of evaluations that were stopped:
 //
-//	time-limit step-limit memory-limit long-range cancelled internal
+//	time-limit step-limit memory-limit long-range not-text cancelled internal
 package interp

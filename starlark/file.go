@@ -3,7 +3,9 @@ package interp
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"sort"
+	"unicode/utf8"
 
 	"go.starlark.net/syntax"
 
@@ -31,6 +33,9 @@ type File struct {
 // Parse parses src statement by statement, so that a broken one leaves the
 // rest usable. It never fails; what is wrong is in File.Errors.
 func Parse(path string, src []byte) *File {
+	if d := notText(path, src); d != nil {
+		return Assemble(path, src, []Statement{{Chunk: Chunk{Text: src, Line: 1}, Error: d}})
+	}
 	chunks := Split(src)
 	f := &File{Path: path, Src: src, Statements: make([]Statement, len(chunks))}
 	whole := parseWhole(path, src)
@@ -48,6 +53,32 @@ func Parse(path string, src []byte) *File {
 		f.collect(s)
 	}
 	return f
+}
+
+// notText is the diagnostic for a file that is not UTF-8, nil for one that is.
+// No statement of it is parsed: every one of them would be reported.
+func notText(path string, src []byte) *diag.Diagnostic {
+	at := bytes.IndexByte(src, 0)
+	if !utf8.Valid(src) {
+		for i := 0; i < len(src); {
+			r, n := utf8.DecodeRune(src[i:])
+			if r == utf8.RuneError && n == 1 {
+				if at < 0 || i < at {
+					at = i
+				}
+				break
+			}
+			i += n
+		}
+	}
+	if at < 0 {
+		return nil
+	}
+	line := 1 + bytes.Count(src[:at], []byte("\n"))
+	return &diag.Diagnostic{
+		Code: "not-text", Summary: "Not UTF-8 text", Span: diag.Point(diag.Position{File: path, Line: line}),
+		Detail: fmt.Sprintf("Byte %#x in line %d is not part of UTF-8 text. Save the file as UTF-8.", src[at], line),
+	}
 }
 
 // parseWhole parses a file at once, which is quicker than chunk by chunk; nil

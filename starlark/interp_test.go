@@ -398,6 +398,24 @@ func TestMemoryLimits(t *testing.T) {
 	}
 }
 
+func TestNotText(t *testing.T) {
+	for _, test := range []struct {
+		src  string
+		line int
+	}{
+		{"a = 1\nb = \"f\xfcr\"\n", 2},
+		{"\xff\xfea\x00 \x00=\x00", 1},
+		{"a = 1\n\n\x00", 3},
+	} {
+		in := New(Options{Read: func(string) ([]byte, error) { return []byte(test.src), nil }})
+		_, err := in.Exec(context.Background(), "/stacks.star")
+		l := list(t, err)
+		if len(l) != 1 || l[0].Code != "not-text" || l[0].Span.Start.Line != test.line {
+			t.Errorf("%q: got %v, want not-text at line %d", test.src, l, test.line)
+		}
+	}
+}
+
 func TestCancel(t *testing.T) {
 	cause := errors.New("the file changed")
 	ctx, cancel := context.WithCancelCause(context.Background())
