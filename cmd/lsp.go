@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -29,7 +28,6 @@ It reads files and runs nothing: no Node, no network, no code of the project.`,
 				return err
 			}
 			defer closeLog()
-			debug.SetGCPercent(40) // it runs all day beside others: memory counts more than the odd millisecond
 			out := t.Stdout
 			if out == os.Stdout { // nothing but the protocol may reach it
 				os.Stdout = os.Stderr
