@@ -157,7 +157,6 @@ func TestUnknownType(t *testing.T) {
 }
 
 func TestGatewayQuotas(t *testing.T) {
-	t.Parallel()
 	relay := relaytest.New(t, proxy.RelayOptions{
 		Profile: proxy.ProfileAPIGateway, Idle: 300 * time.Millisecond, Lifetime: time.Second,
 	}, relaytest.Faults{})

@@ -109,6 +109,7 @@ func TestSealedAgainstMeddling(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	var mu sync.Mutex
 	var relay *Relay
+	meddling := false
 	old := map[string][][]byte{}
 	pass := func(to string, frame []byte) { // as the relay would
 		if p, ok := relay.conns.Load(to); ok {
@@ -135,6 +136,10 @@ func TestSealedAgainstMeddling(t *testing.T) {
 			return
 		}
 		to := target(f)
+		if !meddling {
+			deliver()
+			return
+		}
 		kept := old[to]
 		old[to] = append(kept, bytes.Clone(frame))
 		switch rng.IntN(50) {
@@ -169,6 +174,12 @@ func TestSealedAgainstMeddling(t *testing.T) {
 		inv.Respond(append([]byte("answer to "), inv.Event...))
 	})
 	s := openSealed(t, url, stageKey.Public().(ed25519.PublicKey))
+	if _, err := s.Invoke(context.Background(), Request{RequestID: "first"}); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	meddling = true // once both ends know the session: a refusal is not sealed, and believed
+	mu.Unlock()
 	var wg sync.WaitGroup
 	for i := range 60 {
 		event := fmt.Sprint(i, strings.Repeat("x", i*1000))

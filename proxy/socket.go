@@ -92,19 +92,27 @@ func newSocket(ws *websocket.Conn) *socket {
 // which is for the few small ones a reader must be able to send. Unless it fails, it owns b from here on.
 func (s *socket) put(b *buffer, wait bool) error {
 	s.mu.Lock()
-	for wait && !s.closed && s.bytes > queueBytes/16 {
-		s.space.Wait()
+	if wait {
+		s.wait(len(b.body))
 	}
 	return s.enqueue(b)
+}
+
+// wait waits until there is room for n bytes more, and has the next one who waits look too. Called with mu held.
+func (s *socket) wait(n int) {
+	for !s.closed && s.bytes > queueBytes/16 {
+		s.space.Wait()
+	}
+	if s.bytes+n <= queueBytes/16 {
+		s.space.Signal()
+	}
 }
 
 // putFrame is put for a frame. It is encoded when there is room, so that those who wait hold no memory.
 func (s *socket) putFrame(f *Frame, ack uint64, to string, wait bool) error {
 	if wait {
 		s.mu.Lock()
-		for !s.closed && s.bytes > queueBytes/16 {
-			s.space.Wait()
-		}
+		s.wait(len(f.Data))
 		s.bytes += len(f.Data) // keeps the place
 		s.mu.Unlock()
 	}

@@ -182,7 +182,7 @@ func TestStreamCuts(t *testing.T) {
 			cuts := 0
 			go func() {
 				defer close(done)
-				for s.ctx.Err() == nil {
+				for s.ctx.Err() == nil && cuts < 40 {
 					time.Sleep(time.Duration(5+rng.IntN(30)) * time.Millisecond)
 					s.mu.Lock()
 					over := len(s.calls) == 0

@@ -194,6 +194,7 @@ func dialEchoWith(t *testing.T, url string, key ed25519.PrivateKey) *proxy.Conn 
 			}
 			if string(inv.Event) == `"endless"` {
 				<-ctx.Done()
+				w.Fail(proxy.ErrorDeadlineNear, nil) // when the stub was too slow to say it first
 			}
 			if string(inv.Event) == `"late"` {
 				w.Fail("Foo.Late", []byte(`{"errorType":"Foo.Late"}`))

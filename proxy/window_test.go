@@ -4,6 +4,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
 
 // heldSocket is a socket that nobody writes out: what was sent stays in its queue.
@@ -20,7 +21,7 @@ func TestWindow(t *testing.T) {
 	sock := heldSocket()
 	at.Store(sock)
 	l := newLink("w", "s", &at, format{frame: frameBytes}, &memory)
-	l.ready = true
+	l.ready, l.srtt = true, time.Minute // nothing is sent again by time
 	sent := func() (n int) {
 		sock.mu.Lock()
 		defer sock.mu.Unlock()
