@@ -41,8 +41,9 @@ const (
 // An event that was not answered is rendered again to another next; the second answer to one event is refused; an
 // invocation is complete at the call of next that follows its answer.
 type runtimeAPI struct {
-	addr   string // 127.0.0.1:port
-	server *http.Server
+	addr     string // 127.0.0.1:port
+	listener net.Listener
+	server   *http.Server
 	// flush is called before an answer is passed on and before the next event: what the process printed belongs to
 	// what it ran until then.
 	flush func()
@@ -68,24 +69,27 @@ func (a *runtimeAPI) describe(function, handler string) {
 	a.info = map[string]string{"functionName": function, "functionVersion": "$LATEST", "handler": handler}
 }
 
+// openRuntimeAPI takes the port; serve answers on it, once the fields that others set are set.
 func openRuntimeAPI() (*runtimeAPI, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open the Runtime API of a worker: %w", err)
 	}
 	a := &runtimeAPI{
-		addr:  l.Addr().String(),
-		ended: make(chan struct{}),
-		wake:  make(chan struct{}),
+		addr:     l.Addr().String(),
+		listener: l,
+		ended:    make(chan struct{}),
+		wake:     make(chan struct{}),
 	}
 	a.server = &http.Server{
 		Handler:        a,
 		MaxHeaderBytes: 2 << 20, // the X-Ray cause of an error may have 1 MiB
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}
-	go a.server.Serve(l)
 	return a, nil
 }
+
+func (a *runtimeAPI) serve() { go a.server.Serve(a.listener) }
 
 func (a *runtimeAPI) close() {
 	a.mu.Lock()
@@ -98,6 +102,7 @@ func (a *runtimeAPI) close() {
 	close(a.ended)
 	a.mu.Unlock()
 	a.server.Close()
+	a.listener.Close() // the server does not know of it before serve
 }
 
 // deliver hands the next event to the process. The worker must be ready, or become so: see settled.

@@ -20,6 +20,7 @@ func openTestAPI(t *testing.T) (*runtimeAPI, func(method, path, body string, hea
 	}
 	t.Cleanup(api.close)
 	api.flush, api.onNext, api.gone = func() {}, func() {}, make(chan struct{})
+	api.serve()
 	return api, func(method, path, body string, header ...string) (int, string, http.Header) {
 		req, _ := http.NewRequest(method, "http://"+api.addr+path, strings.NewReader(body))
 		for i := 0; i < len(header); i += 2 {

@@ -121,6 +121,7 @@ func (f *factory) start(path string, args, env []string, dir string, stdin bool,
 	api.gone = w.exited
 	api.flush = out.flush
 	api.onNext = func() { out.attribute(nil) }
+	api.serve()
 	w.cmd = exec.Command(path, args...)
 	w.cmd.Dir = dir
 	w.cmd.Stdout, w.cmd.Stderr = stdout, stderr
