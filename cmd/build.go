@@ -17,6 +17,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sst/builtins/jsii"
+	"sst/starlark/diag"
 )
 
 // gcPercent of a process that soon ends: collecting less often takes 400 MB instead of 250 for 100 functions, and saves most
@@ -62,20 +63,29 @@ type buildResult struct {
 // other.
 func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildSummary, error) {
 	memory := filepath.Join(p.state, "cache", "build.json")
-	if summary, _, _ := t.lastBuild(p, memory, started); summary != nil {
-		return *summary, nil
+	before := t.lastBuild(p, memory)
+	if before.summary == nil {
+		lock := flock.New(filepath.Join(p.state, "build.lock"))
+		free, err := lock.TryLock()
+		if err == nil && !free {
+			_, err = lock.TryLockContext(ctx, 20*time.Millisecond)
+			before = t.lastBuild(p, memory) // the other build may have done it
+		}
+		if err != nil {
+			return buildSummary{}, fmt.Errorf("lock the output: %w", err)
+		}
+		defer lock.Unlock()
 	}
-	lock := flock.New(filepath.Join(p.state, "build.lock"))
-	if _, err := lock.TryLockContext(ctx, 20*time.Millisecond); err != nil {
-		return buildSummary{}, fmt.Errorf("lock the output: %w", err)
-	}
-	defer lock.Unlock()
-	last, keep, reason := t.lastBuild(p, memory, started) // another build may have done it meanwhile
-	if last != nil {
-		return *last, nil
+	if before.summary != nil {
+		if len(before.warnings) > 0 { // an unchanged mistake is still one
+			t.view.Diagnostics(before.warnings)
+		}
+		before.summary.Unchanged = true
+		before.summary.Seconds = time.Since(started).Seconds()
+		return *before.summary, nil
 	}
 	began := time.Now()
-	b, err := t.buildAssembly(ctx, p, keep)
+	b, err := t.buildAssembly(ctx, p, before.record.intact())
 	if err != nil {
 		return buildSummary{}, err
 	}
@@ -83,35 +93,38 @@ func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildS
 		t.view.Diagnostics(b.warnings)
 	}
 	summary := summarize(p, b)
-	if err := t.remember(memory, began, p, b, summary); err != nil {
+	if err := t.remember(before.record, memory, began, p, b, summary); err != nil {
 		t.view.Notice(fmt.Sprintf("The next build will not know about this one: %v", err))
 	}
-	summary.Reason = reason
+	summary.Reason = before.reason
 	summary.Seconds = time.Since(started).Seconds()
 	return summary, nil
 }
 
-// lastBuild gives the summary of the last build when it would be the same again; else nil, the files of its output that
-// are still good, and what differs.
-func (t *tool) lastBuild(p *project, memory string, started time.Time) (summary *buildSummary, keep []string, reason string) {
-	last, err := readRecord(memory)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, ""
-	}
-	if err != nil {
-		return nil, nil, "the record of the last build cannot be read"
+// lastBuild is what is known of the build before.
+type lastBuild struct {
+	record   *record       // nil when there is none
+	summary  *buildSummary // nil when it would not be the same again
+	warnings diag.List
+	reason   string // why not
+}
+
+func (t *tool) lastBuild(p *project, memory string) (last lastBuild) {
+	var err error
+	if last.record, err = readRecord(memory); err != nil {
+		if !errors.Is(err, fs.ErrNotExist) {
+			last.reason = "the record of the last build cannot be read"
+		}
+		return last
 	}
 	var result buildResult
-	ok, why := last.unchanged(t.buildKey(p), t.envState)
-	if !ok || json.Unmarshal(last.Result, &result) != nil {
-		return nil, last.intact(), why
+	ok, why := last.record.unchanged(t.buildKey(p), t.envState)
+	if !ok || json.Unmarshal(last.record.Result, &result) != nil {
+		last.reason = why
+		return last
 	}
-	if len(result.Warnings) > 0 { // an unchanged mistake is still one
-		t.view.Diagnostics(restoreDiagnostics(result.Warnings))
-	}
-	result.Summary.Unchanged = true
-	result.Summary.Seconds = time.Since(started).Seconds()
-	return &result.Summary, nil, ""
+	last.summary, last.warnings = &result.Summary, restoreDiagnostics(result.Warnings)
+	return last
 }
 
 func summarize(p *project, b *built) buildSummary {
@@ -127,12 +140,12 @@ func summarize(p *project, b *built) buildSummary {
 	return summary
 }
 
-func (t *tool) remember(path string, started time.Time, p *project, b *built, summary buildSummary) error {
+func (t *tool) remember(last *record, path string, started time.Time, p *project, b *built, summary buildSummary) error {
 	written, err := outputs(p.out)
 	if err != nil {
 		return err
 	}
-	r, err := newRecord(t.buildKey(p), started, b.inputs, written, b.env, buildResult{summary, storeDiagnostics(b.warnings)})
+	r, err := newRecord(last, t.buildKey(p), started, b.inputs, written, b.env, buildResult{summary, storeDiagnostics(b.warnings)})
 	if err != nil {
 		return err
 	}

@@ -76,8 +76,7 @@ func (s fileState) same(made time.Time) bool {
 	if s.Gone || info.IsDir() != s.Dir {
 		return false
 	}
-	equal := info.ModTime().Equal(s.Time) && inodeOf(info) == s.Inode && (s.Dir || info.Size() == s.Size)
-	if equal && made.Sub(s.Time) > racyWindow {
+	if s.untouched(info, made) {
 		return true
 	}
 	if s.Dir {
@@ -89,6 +88,12 @@ func (s fileState) same(made time.Time) bool {
 	}
 	hash, err := hashFile(s.Path)
 	return err == nil && hash == s.Hash
+}
+
+// untouched says whether the figures alone show that nothing was written since the record was made.
+func (s fileState) untouched(info fs.FileInfo, made time.Time) bool {
+	return !s.Gone && info.IsDir() == s.Dir && info.ModTime().Equal(s.Time) && inodeOf(info) == s.Inode &&
+		(s.Dir || info.Size() == s.Size) && made.Sub(s.Time) > racyWindow
 }
 
 func hashFile(path string) (string, error) {
@@ -118,11 +123,13 @@ func hashNames(dir string) (string, error) {
 	return hex.EncodeToString(hash.Sum(nil)), nil
 }
 
-// newRecord looks at everything that a step, begun at started, read and wrote.
-func newRecord(key string, started time.Time, inputs, outputs []string, env map[string]string, result any) (*record, error) {
+// newRecord looks at everything that a step, begun at started, read and wrote. What last, the record before (or nil), knows
+// of files that were not touched since is taken over without reading them.
+func newRecord(last *record, key string, started time.Time, inputs, outputs []string, env map[string]string, result any) (*record, error) {
 	r := &record{Key: key, Made: started, Env: map[string]string{}}
+	known := last.states()
 	var err error
-	if r.Inputs, err = states(inputs); err != nil {
+	if r.Inputs, err = states(inputs, known); err != nil {
 		return nil, err
 	}
 	for i := range r.Inputs {
@@ -130,7 +137,7 @@ func newRecord(key string, started time.Time, inputs, outputs []string, env map[
 			input.Hash = "saved while the step ran" // which content was used is not known: never equal
 		}
 	}
-	if r.Outputs, err = states(outputs); err != nil {
+	if r.Outputs, err = states(outputs, known); err != nil {
 		return nil, err
 	}
 	r.Salt = hex.EncodeToString(randomBytes(16))
@@ -141,12 +148,31 @@ func newRecord(key string, started time.Time, inputs, outputs []string, env map[
 	return r, err
 }
 
-func states(paths []string) ([]fileState, error) {
+// states gives what the record knows of untouched files, by path.
+func (r *record) states() map[string]fileState {
+	known := map[string]fileState{}
+	if r == nil {
+		return known
+	}
+	for _, list := range [][]fileState{r.Inputs, r.Outputs} {
+		for _, state := range list {
+			if info, err := os.Stat(state.Path); err == nil && state.untouched(info, r.Made) {
+				known[state.Path] = state
+			}
+		}
+	}
+	return known
+}
+
+func states(paths []string, known map[string]fileState) ([]fileState, error) {
 	all := make([]fileState, 0, len(paths))
 	for _, path := range paths {
-		state, err := stateOf(path)
-		if err != nil {
-			return nil, err
+		state, ok := known[path]
+		if !ok {
+			var err error
+			if state, err = stateOf(path); err != nil {
+				return nil, err
+			}
 		}
 		all = append(all, state)
 	}
@@ -218,6 +244,9 @@ func (r *record) unchanged(key string, env func(name string) string) (ok bool, w
 
 // intact lists the outputs that are still as they were written.
 func (r *record) intact() []string {
+	if r == nil {
+		return nil
+	}
 	var paths []string
 	for _, output := range r.Outputs {
 		if !output.Gone && output.same(r.Made) {

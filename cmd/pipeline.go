@@ -313,7 +313,7 @@ func (t *tool) keepSynth(p *project, s *synthesized, started time.Time) error {
 		return err
 	}
 	files, env := t.dependencies(s.Inputs, "handler")
-	r, err := newRecord(t.buildKey(p), started, files, written, env, s)
+	r, err := newRecord(nil, t.buildKey(p), started, files, written, env, s)
 	if err != nil {
 		return err
 	}
