@@ -120,7 +120,7 @@ func (t *tool) findFile(args []string) (string, error) {
 func (t *tool) resolveStage(ctx context.Context, p *project) error {
 	if t.stage != "" {
 		if !stagePattern.MatchString(t.stage) {
-			return badStage(t.stage)
+			return usagef("--stage: %v", badStage(t.stage))
 		}
 		p.stage = t.stage
 		return nil
