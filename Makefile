@@ -15,6 +15,9 @@ build: ## Build bin/sst.
 .PHONY: test
 test: $(NPM_TOOLS) ## Run all tests. Installs the npm tools they compare with when npm is there.
 	@test -n "$(RACE)" || echo "no C compiler: the concurrency tests run without the race detector"
+	@for tool in node python3 cfn-lint; do \
+		command -v $$tool >/dev/null 2>&1 || echo "$$tool is not installed: the tests that need it are skipped"; \
+	done
 	go test ./...
 	$(if $(RACE),go test $(RACE) ./proxy/... ./runtime/...)
 
