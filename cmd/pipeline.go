@@ -162,7 +162,6 @@ type synthesized struct {
 	Manifest *cfn.Manifest         `json:"manifest"`
 	Warnings []*storedDiagnostic   `json:"warnings,omitempty"`
 	Inputs   []builtins.Dependency `json:"inputs"`
-	cached   bool                  // from an earlier run
 }
 
 // built is what a build made and what it was made of.
@@ -290,7 +289,7 @@ func (t *tool) cachedSynth(p *project) *synthesized {
 	if ok, _ := r.unchanged(t.buildKey(p), t.envState); !ok {
 		return nil
 	}
-	s := &synthesized{Dir: dir, cached: true}
+	s := &synthesized{Dir: dir}
 	if json.Unmarshal(r.Result, s) != nil || s.Manifest == nil {
 		return nil
 	}
