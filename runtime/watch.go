@@ -147,7 +147,8 @@ func (w *watcher) run() {
 	}
 }
 
-// follow watches the folders of all files that matter.
+// follow watches the folders of all files that matter. The system tells nothing of what was saved before a folder was
+// watched, so what Watch follows is looked at then.
 func (w *watcher) follow(watched map[string]bool) {
 	if w.fs == nil {
 		return
@@ -160,6 +161,7 @@ func (w *watcher) follow(watched map[string]bool) {
 			wanted[filepath.Dir(f)] = true
 		}
 	}
+	added := false
 	for dir := range wanted {
 		if watched[dir] {
 			continue
@@ -171,6 +173,16 @@ func (w *watcher) follow(watched map[string]bool) {
 			continue
 		}
 		watched[dir] = true
+		added = true
+	}
+	if added {
+		unseen := map[string]bool{}
+		w.mu.Lock()
+		for f := range w.star {
+			unseen[f] = true
+		}
+		w.mu.Unlock()
+		w.look(unseen)
 	}
 	for dir := range watched {
 		if !wanted[dir] {
