@@ -254,3 +254,18 @@ func recordFunction(s *session, thread *starlark.Thread, args starlark.Tuple, kw
 	}
 	return starlark.None, nil
 }
+
+// recordSecret is the intrinsic _secret.
+func recordSecret(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var target starlark.Value
+	var secret cfn.Secret
+	if err := starlark.UnpackArgs("_secret", args, kwargs, "construct", &target, "id", &secret.Name, "parameter", &secret.Parameter, "fallback??", &secret.Fallback); err != nil {
+		return nil, err
+	}
+	if !hasTokens(secret.Parameter) {
+		secret.ID = s.short(asObject(target).constructPath())
+		secret.Position = s.position(s.at(thread))
+		s.secrets = append(s.secrets, secret)
+	}
+	return starlark.None, nil
+}

@@ -62,6 +62,7 @@ type session struct {
 	ended      bool // nothing may be asked any more
 	onSynth    []hook
 	functions  []function
+	secrets    []cfn.Secret
 	exports    memo[exportList] // of handler files, by path and hash
 	bundles    map[string]starlark.Value
 	warnings   diag.List

@@ -303,7 +303,7 @@ func (s *session) manifest() (*cfn.Manifest, error) {
 		region = "" // that of the deployment
 	}
 	personal, _ := s.app.members["personal"].(starlark.Bool)
-	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Functions: []cfn.Function{},
+	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Functions: []cfn.Function{}, Secrets: s.secrets,
 		Positions: make(map[string]cfn.Position, len(s.places))}
 	asm, err := cfn.Open(s.in.OutDir)
 	if err != nil {

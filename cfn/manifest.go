@@ -25,6 +25,7 @@ type Manifest struct {
 	Functions []Function `json:"functions"`
 	Apis      []Api      `json:"apis,omitempty"`
 	Triggers  []Trigger  `json:"triggers,omitempty"`
+	Secrets   []Secret   `json:"secrets,omitempty"`
 	// Positions maps construct paths to the lines of stacks.star that made them.
 	Positions map[string]Position `json:"positions,omitempty"`
 }
@@ -52,6 +53,15 @@ type Function struct {
 	Hash         string      `json:"hash,omitempty"` // of the code's content; Finish sets it
 	Live         bool        `json:"live"`
 	Position     Position    `json:"position,omitzero"`
+}
+
+// Secret is a parameter of SSM that has to have a value before the app is deployed.
+type Secret struct {
+	ID        string   `json:"id"`                 // "pay/StripeKey"
+	Name      string   `json:"name"`               // as code and `sst secrets` know it
+	Parameter string   `json:"parameter"`          // of the stage
+	Fallback  string   `json:"fallback,omitempty"` // of all stages without one of their own
+	Position  Position `json:"position,omitzero"`
 }
 
 // Api is what answers HTTP requests, with the routes that lead to functions of ours.

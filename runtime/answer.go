@@ -20,6 +20,8 @@ const (
 	errorBuild = "SST.BuildFailed"
 	// errorStart is ours: the worker process cannot be started.
 	errorStart = "SST.WorkerFailed"
+	// errorSecrets is ours: a secret of the function has no value.
+	errorSecrets = "SST.SecretMissing"
 	// errorAbandoned is ours: a streamed answer whose reader went away.
 	errorAbandoned = "SST.Abandoned"
 )

@@ -38,6 +38,7 @@ type runner struct {
 	lookup  func(id string) (*function, bool)
 	calls   *sync.Map // request id -> *call, for what a front knows about an invocation
 	emit    func(Event)
+	secrets func(context.Context, map[string]string) (map[string]string, error) // completes an environment; nil: leaves it
 
 	mu    sync.Mutex // guards seats
 	seats map[string]*seat
@@ -167,6 +168,12 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 	if built.failed {
 		return buildError(built.messages)
 	}
+	env := inv.Env
+	if r.secrets != nil {
+		if env, err = r.secrets(ctx, env); err != nil {
+			return errorAnswer(errorSecrets, err.Error(), nil)
+		}
+	}
 	timeout := time.Duration(fn.Timeout) * time.Second
 	if inv.Init != nil && inv.Init.Timeout > 0 {
 		timeout = time.Duration(inv.Init.Timeout) * time.Second
@@ -177,14 +184,14 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 	for {
 		fresh := false
 		w := s.worker
-		if w != nil && (w.dead() || !w.code.same(built) || !maps.Equal(w.env, inv.Env)) {
+		if w != nil && (w.dead() || !w.code.same(built) || !maps.Equal(w.env, env)) {
 			s.worker = nil
 			go w.stop()
 			w = nil
 		}
 		if w == nil {
 			fresh = true
-			if w, err = r.open(built, inv.Env); err != nil {
+			if w, err = r.open(built, env); err != nil {
 				return errorAnswer(errorStart, err.Error(), nil)
 			}
 			s.worker = w

@@ -12,6 +12,7 @@
 package runtime
 
 import (
+	"context"
 	"log/slog"
 )
 
@@ -30,6 +31,10 @@ type Options struct {
 	Logger  *slog.Logger
 	Events  func(Event) // called one at a time; must not block for long. nil: nobody looks
 	Version string      // of the tool
+
+	// Secrets completes the environment of a sandbox: the values of the secrets that it names. It is asked before each
+	// invocation and gives the same map when there are none, so it must be quick. nil: nobody knows any.
+	Secrets func(ctx context.Context, env map[string]string) (map[string]string, error)
 
 	// MaxWorkers bounds the live worker processes; 0 means twice the cores, at least 8. MaxPerFunction bounds those
 	// of one function; 0 means 10.

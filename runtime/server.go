@@ -109,6 +109,7 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 		fn, ok := s.app.Load().functions[id]
 		return fn, ok
 	}, s.events.send)
+	s.runner.secrets = opts.Secrets
 	s.codes.swap = s.runner.refresh
 	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox

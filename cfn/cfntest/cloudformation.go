@@ -377,7 +377,7 @@ func (s *Server) parameters(r *request, st *stack, cs *changeSet) *Error {
 			if !there {
 				return invalid("Unable to fetch parameters [%s] from parameter store for this account.", value)
 			}
-			value = stored
+			value = stored.value
 		}
 		cs.resolved[key] = value
 	}

@@ -3,7 +3,7 @@
 // sets and stacks go through their states, resource by resource, in virtual time.
 //
 // It is written from the documentation of CloudFormation and knows nothing of sst. What it does not have: signatures are
-// not recomputed (scope, date and key are checked), policies are not evaluated (the bootstrap roles are confined to their
+// recomputed for SSM only (elsewhere scope, date and key are checked), policies are not evaluated (the bootstrap roles are confined to their
 // services), resources do nothing but exist.
 //
 // Start from Server: New, Bootstrap, Fail, Fault, Calls.
@@ -58,11 +58,12 @@ type Server struct {
 	calls   []Call
 	fault   func(Call) *Error
 	keys    map[string]string // access key id → role name, "" for the account's own
+	grants  map[string]grant  // of confined keys
 	denied  map[string]bool   // roles that nobody may assume
 	roles   map[string]bool   // names of the roles there are
 	buckets map[string]map[string][]byte
 	uploads map[string]map[int][]byte
-	params  map[string]string // region/name → value
+	params  map[string]*parameter // region/name
 	stacks  []*stack
 	fails   map[string]string // failure key → reason
 	serial  int
@@ -80,7 +81,7 @@ func New(o Options) *Server {
 		o.PageSize = 100
 	}
 	s := &Server{options: o, keys: map[string]string{Key: ""}, denied: map[string]bool{}, roles: map[string]bool{},
-		buckets: map[string]map[string][]byte{}, uploads: map[string]map[int][]byte{}, params: map[string]string{}, fails: map[string]string{}}
+		buckets: map[string]map[string][]byte{}, uploads: map[string]map[int][]byte{}, params: map[string]*parameter{}, grants: map[string]grant{}, fails: map[string]string{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = s.http.URL
 	return s
@@ -111,7 +112,7 @@ func (s *Server) Bootstrap(region string, version int) {
 	for _, role := range []string{"deploy", "cfn-exec", "file-publishing", "image-publishing", "lookup"} {
 		s.roles["cdk-hnb659fds-"+role+"-role-"+Account+"-"+region] = true
 	}
-	s.params[region+"/cdk-bootstrap/hnb659fds/version"] = fmt.Sprint(version)
+	s.params[region+"/cdk-bootstrap/hnb659fds/version"] = &parameter{kind: "String", value: fmt.Sprint(version), version: 1, modified: time.Now()}
 	st := s.newStack("CDKToolkit", region)
 	st.status = "CREATE_COMPLETE"
 	st.body = `{"Resources":{"CdkBootstrapVersion":{"Type":"AWS::SSM::Parameter"}}}`

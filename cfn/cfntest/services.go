@@ -3,7 +3,6 @@ package cfntest
 import (
 	"bytes"
 	"crypto/md5"
-	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -16,7 +15,7 @@ import (
 	"time"
 )
 
-// This file is STS, SSM and S3, as far as a deployer uses them.
+// This file is STS and S3, as far as a deployer uses them.
 
 func (s *Server) sts(w http.ResponseWriter, r *request) {
 	switch r.Action {
@@ -40,22 +39,6 @@ func (s *Server) sts(w http.ResponseWriter, r *request) {
 			element{"AssumedRoleUser", []element{{"AssumedRoleId", "AROATEST:session"}, {"Arn", "arn:aws:sts::" + Account + ":assumed-role/" + name + "/session"}}})
 	default:
 		r.refuse(w, &Error{400, "InvalidAction", "Could not find operation " + r.Action})
-	}
-}
-
-func (s *Server) ssm(w http.ResponseWriter, r *request) {
-	w.Header().Set("Content-Type", "application/x-amz-json-1.1")
-	name, _ := r.json["Name"].(string)
-	switch r.Action {
-	case "GetParameter":
-		value, ok := s.params[r.Region+name]
-		if !ok {
-			r.refuse(w, &Error{400, "ParameterNotFound", ""})
-			return
-		}
-		json.NewEncoder(w).Encode(map[string]any{"Parameter": map[string]any{"Name": name, "Type": "String", "Value": value, "Version": 1}})
-	default:
-		r.refuse(w, &Error{400, "UnknownOperationException", r.Action})
 	}
 }
 

@@ -392,7 +392,7 @@ func (s *Server) exists(st *stack, c scope, id string) {
 	case "AWS::IAM::Role":
 		s.roles[physical] = true
 	case "AWS::SSM::Parameter":
-		s.params[st.region+c.text(r.Properties["Name"])] = c.text(r.Properties["Value"])
+		s.params[st.region+c.text(r.Properties["Name"])] = &parameter{kind: "String", value: c.text(r.Properties["Value"]), version: 1, modified: time.Now()}
 	}
 }
 

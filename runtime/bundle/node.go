@@ -89,10 +89,16 @@ func (b *Builder) esbuildOptions(n nodeBuild) (api.BuildOptions, error) {
 	}
 	if n.commonJS {
 		o.Format, o.OutExtension = api.FormatCommonJS, map[string]string{".js": ".cjs"}
+		if !live {
+			o.Banner["js"] = prologueCommonJS()
+		}
 	} else {
 		o.Format, o.OutExtension = api.FormatESModule, map[string]string{".js": ".mjs"}
 		o.MainFields = []string{"module", "main"}
 		o.Banner["js"] = requireShim
+		if !live {
+			o.Banner["js"] += "\n" + prologueESM()
+		}
 		if n.major >= 20 {
 			o.Define["__dirname"], o.Define["__filename"] = "import.meta.dirname", "import.meta.filename"
 		}
