@@ -146,9 +146,11 @@ const (
 type outcome struct {
 	ID      string
 	Verdict verdict
-	Empty   bool     // Node makes no template of it
-	Detail  string   // the error, or the first difference
-	Keys    []string `json:",omitempty"` // of the templates that are the same but for the spelling of these
+	Empty   bool              // Node makes no template of it
+	Detail  string            // the error, or the first difference
+	Keys    map[string]string `json:",omitempty"` // of templates that are the same but for the spelling of keys: ours, Node's
+	Spaces  bool              `json:",omitempty"` // the templates are the same but for white space
+	Mends   []string          `json:",omitempty"` // faults of the translator; without them it is the same
 	Millis  int64
 }
 
@@ -168,8 +170,28 @@ func newOurRunner(root, out string) *ourRunner {
 
 func (r *ourRunner) close() { r.pool.close() }
 
-// run judges an example that Node can evaluate.
-func (r *ourRunner) run(ctx context.Context, e *example, want *meant) (o outcome, err error) {
+// run judges an example that Node can evaluate. One that fails is tried again without what is known to go wrong in translations.
+func (r *ourRunner) run(ctx context.Context, e *example, want *meant) (outcome, error) {
+	source := e.starlark()
+	first, err := r.attempt(ctx, e, source, want)
+	var applied []string
+	for o := first; err == nil && (o.Verdict == rejected || o.Verdict == failed || o.Verdict == different); {
+		i := slices.IndexFunc(mends, func(m mend) bool { return m.apply(source, o) != source })
+		if i < 0 || len(applied) == 8 {
+			break
+		}
+		if source = mends[i].apply(source, o); !slices.Contains(applied, mends[i].fault) {
+			applied = append(applied, mends[i].fault)
+		}
+		if o, err = r.attempt(ctx, e, source, want); o.Verdict == same {
+			first.Mends = applied
+		}
+	}
+	return first, err
+}
+
+// attempt judges a program.
+func (r *ourRunner) attempt(ctx context.Context, e *example, source string, want *meant) (o outcome, err error) {
 	o = outcome{ID: e.ID, Empty: len(want.Templates) == 0}
 	began := time.Now()
 	defer func() { o.Millis = time.Since(began).Milliseconds() }()
@@ -177,7 +199,6 @@ func (r *ourRunner) run(ctx context.Context, e *example, want *meant) (o outcome
 		o.Verdict, o.Detail = untranslated, "not translated"
 		return o, nil
 	}
-	source := e.starlark()
 	in := Input{
 		File: filepath.Join(r.root, "main.star"), OutDir: r.out,
 		Read: func(path string) ([]byte, error) {
@@ -219,8 +240,10 @@ func (r *ourRunner) run(ctx context.Context, e *example, want *meant) (o outcome
 	case !reflect.DeepEqual(templates, want.Templates) && (len(templates) > 0 || len(want.Templates) > 0):
 		o.Verdict, o.Detail = different, difference("", any(want.Templates), any(templates))
 		if reflect.DeepEqual(folded(any(templates)), folded(any(want.Templates))) {
-			o.Keys = otherKeys(nil, any(want.Templates), any(templates))
+			o.Keys = map[string]string{}
+			otherKeys(o.Keys, any(want.Templates), any(templates))
 		}
+		o.Spaces = squeezed(templates) == squeezed(want.Templates)
 	default:
 		o.Verdict = same
 	}
@@ -488,8 +511,8 @@ func fold(key string) string { return strings.ToLower(strings.ReplaceAll(key, "_
 
 var quotedKey = regexp.MustCompile(`"(\w+)"\s*:`)
 
-// otherKeys are the keys of got that are not in want.
-func otherKeys(keys []string, want, got any) []string {
+// otherKeys collects the keys of got that are not in want, with want's spelling.
+func otherKeys(keys map[string]string, want, got any) {
 	switch g := got.(type) {
 	case map[string]any:
 		w, _ := want.(map[string]any)
@@ -497,29 +520,32 @@ func otherKeys(keys []string, want, got any) []string {
 		for key := range w {
 			spelt[fold(key)] = key
 		}
-		for _, key := range sortedKeys(g) {
+		for key := range g {
 			if _, ok := w[key]; !ok {
-				keys = append(keys, key)
+				keys[key] = spelt[fold(key)]
 			}
-			keys = otherKeys(keys, w[spelt[fold(key)]], g[key])
+			otherKeys(keys, w[spelt[fold(key)]], g[key])
 		}
 	case []any:
 		w, _ := want.([]any)
 		for i := range g {
 			if i < len(w) {
-				keys = otherKeys(keys, w[i], g[i])
+				otherKeys(keys, w[i], g[i])
 			}
 		}
 	case string:
 		if w, _ := want.(string); w != g { // JSON, or a piece of it
+			spelt := map[string]string{}
+			for _, m := range quotedKey.FindAllStringSubmatch(w, -1) {
+				spelt[fold(m[1])] = m[1]
+			}
 			for _, m := range quotedKey.FindAllStringSubmatch(g, -1) {
 				if !strings.Contains(w, m[0]) {
-					keys = append(keys, m[1])
+					keys[m[1]] = spelt[fold(m[1])]
 				}
 			}
 		}
 	}
-	return keys
 }
 
 func short(v any) string {

@@ -22,7 +22,7 @@ import (
 	"sst/builtins/jsii"
 )
 
-var corpusFlag = flag.String("corpus", "", "run the examples of the CDK's documentation: \"all\", or a number of them")
+var corpusFlag = flag.String("corpus", "", "run the examples of the CDK's documentation: \"all\", a number of them, or \"failures\": those of the table")
 
 // journal is a file of JSON lines that is added to while examples run, so that a run that was ended goes on where it was.
 type journal[V any] struct {
@@ -222,7 +222,13 @@ func TestCorpus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *corpusFlag != "all" {
+	switch *corpusFlag {
+	case "all":
+	case "failures":
+		if list, err = listedFailures(list); err != nil {
+			t.Fatal(err)
+		}
+	default:
 		var n int
 		if _, err := fmt.Sscan(*corpusFlag, &n); err != nil {
 			t.Fatal(err)
@@ -257,6 +263,12 @@ func TestCorpus(t *testing.T) {
 		return
 	}
 	t.Log(r.markdown())
+}
+
+// listedFailures are the examples that the table lists.
+func listedFailures(list []*example) ([]*example, error) {
+	table, err := os.ReadFile(failuresFile)
+	return slices.DeleteFunc(list, func(e *example) bool { return !strings.Contains(string(table), "| `"+e.ID[:16]+"`") }), err
 }
 
 const (
