@@ -1,12 +1,14 @@
 package proxy
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdh"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -42,9 +44,10 @@ var (
 type DialOptions struct {
 	URL       string // ws:// or wss://
 	Header    http.Header
-	Token     string // bearer token of the relay
-	Name      string // shown to other developers; default: the host's name
-	TakeOver  bool   // replace a developer who is registered already
+	Token     string  // bearer token of the relay
+	Sign      *Signer // for a relay on AWS
+	Name      string  // shown to other developers; default: the host's name
+	TakeOver  bool    // replace a developer who is registered already
 	Handler   Handler
 	Logger    *slog.Logger
 	OnState   func(State, error) // called in order, must not block
@@ -155,33 +158,55 @@ func (c *Conn) hello() hello {
 }
 
 func (c *Conn) connect(ctx context.Context) (*socket, welcome, error) {
-	return connect(ctx, c.opts.URL, c.opts.Header, c.opts.Token, c.hello())
+	return connect(ctx, address{c.opts.URL, c.opts.Header, c.opts.Token, c.opts.Sign}, c.hello())
 }
 
 // clientWriteBuffers are as large as the largest frame, so that one message is one frame.
 var clientWriteBuffers sync.Pool
 
-// connect opens a connection, says hello and waits for the welcome.
-func connect(ctx context.Context, url string, header http.Header, bearer string, h hello) (*socket, welcome, error) {
-	var w welcome
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
+// address is where a relay is, and what it wants to see.
+type address struct {
+	url    string
+	header http.Header
+	bearer string
+	sign   *Signer
+}
+
+// open makes the WebSocket.
+func (a address) open(ctx context.Context) (*websocket.Conn, error) {
 	dialer := websocket.Dialer{
 		Proxy: http.ProxyFromEnvironment, ReadBufferSize: 4096,
 		WriteBufferSize: fastFrameBytes + 1024, WriteBufferPool: &clientWriteBuffers,
 	}
-	if bearer != "" {
-		header = header.Clone()
-		if header == nil {
-			header = http.Header{}
+	for tries := 0; ; tries++ {
+		header, err := upgradeHeader(ctx, a.url, a.header, a.bearer, a.sign)
+		if err != nil {
+			return nil, err
 		}
-		header.Set("Authorization", "Bearer "+bearer)
+		ws, resp, err := dialer.DialContext(ctx, a.url, header)
+		switch {
+		case err == nil:
+			return ws, nil
+		case resp == nil:
+			return nil, err
+		case a.sign != nil && tries == 0 && a.sign.refused(resp):
+			continue
+		}
+		reason, _ := io.ReadAll(resp.Body) // the beginning of it
+		if reason = bytes.TrimSpace(reason); len(reason) > 0 {
+			return nil, fmt.Errorf("%w: %s: %s", err, resp.Status, reason)
+		}
+		return nil, fmt.Errorf("%w: %s", err, resp.Status)
 	}
-	ws, resp, err := dialer.DialContext(ctx, url, header)
+}
+
+// connect opens a connection, says hello and waits for the welcome.
+func connect(ctx context.Context, a address, h hello) (*socket, welcome, error) {
+	var w welcome
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	ws, err := a.open(ctx)
 	if err != nil {
-		if resp != nil {
-			err = fmt.Errorf("%w: %s", err, resp.Status)
-		}
 		return nil, w, err
 	}
 	ws.SetReadLimit(4 * fastFrameBytes)

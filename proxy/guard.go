@@ -81,3 +81,10 @@ func (w guardedWriter) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	w.guard.Conn = conn
 	return w.guard, rw, err
 }
+
+// LimitFrames gives the ResponseWriter for an upgrade whose connection fails once a frame is larger than limit, as API
+// Gateway's does, and a func that says whether that has happened.
+func LimitFrames(w http.ResponseWriter, limit int) (http.ResponseWriter, func() bool) {
+	guard := &frameGuard{limit: uint64(limit)}
+	return guardedWriter{w, guard}, guard.exceeded.Load
+}

@@ -42,6 +42,9 @@ type RelayOptions struct {
 	Lifetime time.Duration // API Gateway profile: 0 = 2 hours
 	Logger   *slog.Logger  // nil: silent
 
+	// Authorize decides in the place of Token who may connect; a status other than 0 refuses the upgrade.
+	Authorize func(*http.Request) (status int, reason string)
+
 	// Fault is asked for every frame on its way to a connection; nil delivers all. It is there for tests of the two
 	// ends: a relay on AWS may lose, repeat or delay frames, and this makes one that does.
 	Fault func(frame []byte, deliver func())
@@ -129,10 +132,9 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	var rw = w
-	var guard *frameGuard
+	exceeded := func() bool { return false }
 	if r.opts.Profile == ProfileAPIGateway {
-		guard = &frameGuard{limit: gatewayFrame}
-		rw = guardedWriter{w, guard}
+		rw, exceeded = LimitFrames(w, gatewayFrame)
 	}
 	ws, err := r.upgrader.Upgrade(rw, req, nil)
 	if err != nil {
@@ -153,7 +155,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	defer r.wg.Done()
 	r.open.Add(1)
 	r.accepted.Add(1)
-	r.serve(p, guard)
+	r.serve(p, exceeded)
 	r.conns.Delete(p.id)
 	r.developer.CompareAndSwap(p, nil)
 	<-p.gone
@@ -174,6 +176,9 @@ func (r *Relay) check(req *http.Request) (status int, reason string) {
 	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) && !slices.Contains(r.opts.Hosts, host) {
 		return http.StatusMisdirectedRequest, "unknown host"
 	}
+	if r.opts.Authorize != nil {
+		return r.opts.Authorize(req)
+	}
 	if r.opts.Token != "" {
 		given := strings.TrimPrefix(req.Header.Get("Authorization"), "Bearer ")
 		if subtle.ConstantTimeCompare([]byte(given), []byte(r.opts.Token)) != 1 {
@@ -183,7 +188,7 @@ func (r *Relay) check(req *http.Request) (status int, reason string) {
 	return 0, ""
 }
 
-func (r *Relay) serve(p *peer, guard *frameGuard) {
+func (r *Relay) serve(p *peer, exceeded func() bool) {
 	log := r.log.With("connection", p.id)
 	gateway := r.opts.Profile == ProfileAPIGateway
 	if gateway {
@@ -200,7 +205,7 @@ func (r *Relay) serve(p *peer, guard *frameGuard) {
 		b, err := p.read()
 		switch {
 		case err == nil:
-		case guard != nil && guard.exceeded.Load():
+		case exceeded():
 			p.close(websocket.CloseMessageTooBig, "frame over 32 KB")
 			return
 		case isTimeout(err):

@@ -160,9 +160,22 @@ func TestGatewayQuotas(t *testing.T) {
 	relay := relaytest.New(t, proxy.RelayOptions{
 		Profile: proxy.ProfileAPIGateway, Idle: 300 * time.Millisecond, Lifetime: time.Second,
 	}, relaytest.Faults{})
+	gateway := relaytest.NewGateway(t, relaytest.GatewayOptions{
+		Mock: map[string]string{"ping": `{"v":1,"t":"pong"}`}, Idle: 300 * time.Millisecond, Lifetime: time.Second,
+	})
+	for name, url := range map[string]string{"relay": relay.URL, "gateway": gateway.URL} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			quotas(t, url)
+		})
+	}
+}
+
+// quotas checks what an API Gateway endpoint refuses; its idle time is 300 ms, its lifetime a second.
+func quotas(t *testing.T, url string) {
 	pad := func(n int) []byte { return []byte(`{"t":"ping","y":"` + strings.Repeat("x", n-19) + `"}`) }
 
-	ws := rawDial(t, relay.URL)
+	ws := rawDial(t, url)
 	if err := ws.WriteMessage(websocket.TextMessage, pad(32<<10)); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +189,7 @@ func TestGatewayQuotas(t *testing.T) {
 
 	fragments := func(n int) rawConn {
 		d := websocket.Dialer{WriteBufferSize: 16 << 10}
-		c, _, err := d.Dial(relay.URL, nil)
+		c, _, err := d.Dial(url, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -192,19 +205,19 @@ func TestGatewayQuotas(t *testing.T) {
 		t.Errorf("message of 128 KB and a byte: closed with %d", code)
 	}
 
-	ws = rawDial(t, relay.URL)
+	ws = rawDial(t, url)
 	ws.WriteMessage(websocket.BinaryMessage, []byte("{}"))
 	if code := ws.closed(); code != websocket.CloseUnsupportedData {
 		t.Errorf("binary: closed with %d", code)
 	}
 
-	ws = rawDial(t, relay.URL)
+	ws = rawDial(t, url)
 	start := time.Now()
 	if code := ws.closed(); code != websocket.CloseGoingAway || time.Since(start) < 250*time.Millisecond {
 		t.Errorf("idle: closed with %d after %v", code, time.Since(start))
 	}
 
-	ws = rawDial(t, relay.URL)
+	ws = rawDial(t, url)
 	start = time.Now()
 	stop := make(chan bool)
 	go func() {
@@ -262,7 +275,7 @@ func TestUpgradeRefused(t *testing.T) {
 		t.Errorf("plain GET: %s", resp.Status)
 	}
 	_, err = proxy.Dial(context.Background(), proxy.DialOptions{URL: relay.URL, Token: "wrong", Handler: proxy.HandlerFunc(nil)})
-	if want := "dial relay: websocket: bad handshake: 401 Unauthorized"; fmt.Sprint(err) != want {
+	if want := "dial relay: websocket: bad handshake: 401 Unauthorized: wrong token"; fmt.Sprint(err) != want {
 		t.Errorf("Dial: got %v, want %s", err, want)
 	}
 }

@@ -34,6 +34,7 @@ type SandboxOptions struct {
 	URL    string
 	Header http.Header
 	Token  string
+	Sign   *Signer           // for a relay on AWS
 	ID     string            // unique per sandbox; default: random
 	Init   Init              // function, environment and so on; sent once
 	Trust  ed25519.PublicKey // of the stage; with it, only a developer's end with a key signed by it is talked to, sealed
@@ -279,7 +280,7 @@ func (s *Sandbox) run() {
 		if try > 0 && !sleep(s.ctx, backoff(try, time.Second)) {
 			return
 		}
-		sock, w, err := connect(s.ctx, s.opts.URL, s.opts.Header, s.opts.Token, sandboxHello)
+		sock, w, err := connect(s.ctx, address{s.opts.URL, s.opts.Header, s.opts.Token, s.opts.Sign}, sandboxHello)
 		s.mu.Lock()
 		s.connecting = err
 		s.mu.Unlock()

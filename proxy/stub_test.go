@@ -145,6 +145,12 @@ func startStub(t *testing.T, url string, env ...string) (*lambda, *bytes.Buffer)
 // startStubWith gives the stub the stage's public key.
 func startStubWith(t *testing.T, url, key string, env ...string) (*lambda, *bytes.Buffer) {
 	t.Helper()
+	return startStubConfig(t, map[string]any{"url": url, "token": "secret", "key": key}, env...)
+}
+
+// startStubConfig completes the configuration of a stub.
+func startStubConfig(t *testing.T, with map[string]any, env ...string) (*lambda, *bytes.Buffer) {
+	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {
 		t.Skip("node is not installed")
@@ -154,7 +160,8 @@ func startStubWith(t *testing.T, url, key string, env ...string) (*lambda, *byte
 		t.Fatal(err)
 	}
 	l := newLambda(t)
-	config, _ := json.Marshal(map[string]any{"url": url, "function": "web/Notes", "runtime": "python3.13", "timeout": 30, "token": "secret", "key": key})
+	with["function"], with["runtime"], with["timeout"] = "web/Notes", "python3.13", 30
+	config, _ := json.Marshal(with)
 	cmd := exec.Command(node, file)
 	cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+l.URL, "SST_LIVE="+string(config), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "USER_VALUE=ü")
 	var out bytes.Buffer
@@ -176,7 +183,12 @@ func dialEcho(t *testing.T, url string) { dialEchoWith(t, url, nil) }
 
 func dialEchoWith(t *testing.T, url string, key ed25519.PrivateKey) *proxy.Conn {
 	t.Helper()
-	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Token: "secret", Key: key, Handler: proxy.HandlerFunc(func(ctx context.Context, inv *proxy.Invocation) {
+	return dialEchoOptions(t, proxy.DialOptions{URL: url, Token: "secret", Key: key})
+}
+
+func dialEchoOptions(t *testing.T, opts proxy.DialOptions) *proxy.Conn {
+	t.Helper()
+	opts.Handler = proxy.HandlerFunc(func(ctx context.Context, inv *proxy.Invocation) {
 		switch string(inv.Event) {
 		case `"env"`:
 			inv.Respond([]byte(strings.Join([]string{
@@ -203,7 +215,8 @@ func dialEchoWith(t *testing.T, url string, key ed25519.PrivateKey) *proxy.Conn 
 		default:
 			inv.Respond(inv.Event)
 		}
-	})})
+	})
+	conn, err := proxy.Dial(context.Background(), opts)
 	if err != nil {
 		t.Fatal(err)
 	}
