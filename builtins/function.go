@@ -12,7 +12,6 @@ import (
 	"go.starlark.net/starlark"
 	"go.starlark.net/starlarkstruct"
 
-	"sst/builtins/jsii"
 	"sst/cfn"
 	"sst/runtime/bundle"
 	interp "sst/starlark"
@@ -75,13 +74,8 @@ func bundleOf(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs [
 	if err != nil {
 		return nil, err
 	}
-	t, _ := s.catalog.Type("aws-cdk-lib.aws_lambda.Code")
-	code := &Object{s: s, id: s.id(), t: t}
-	hash := key
-	if real, ok := s.in.Hashes[key]; ok {
-		hash = real
-	}
-	if err := s.send(jsii.Op{Kind: jsii.PlaceholderCode, ID: code.id, Args: []jsii.Value{hash}, Tag: s.at(thread)}); err != nil {
+	code, err := s.placeholder(thread, key)
+	if err != nil {
 		return nil, err
 	}
 	value := &bundleValue{spec: spec, Struct: starlarkstruct.FromStringDict(starlarkstruct.Default, starlark.StringDict{

@@ -330,6 +330,14 @@ func (s *session) manifest() (*cfn.Manifest, error) {
 		taken[f.Name] = true
 		m.Functions = append(m.Functions, f.Function)
 	}
+	for _, one := range s.sites {
+		one.Path = one.owner.constructPath()
+		one.ID = s.short(one.Path)
+		if stack := stackOf(asm, one.Path); stack != nil {
+			one.Stack = stack.ID
+		}
+		m.Sites = append(m.Sites, one.Site)
+	}
 	for path, tag := range s.places {
 		if pos := s.position(tag); pos.Line > 0 {
 			m.Positions[path] = pos

@@ -57,6 +57,9 @@ func FinishTo(src, dst string, m *Manifest, codes map[string]Code) error {
 	for i := range m.Functions {
 		m.Functions[i].Hash = codes[m.Functions[i].Bundle.Key()].Hash
 	}
+	for i := range m.Sites {
+		m.Sites[i].Hash = codes[m.Sites[i].Bundle.Key()].Hash
+	}
 	data, err := marshal(m, "  ")
 	if err != nil {
 		return err
@@ -176,7 +179,7 @@ func (f *finisher) assets(src, dst, file string, renamed map[string]string) erro
 		}
 		renamed[id] = hash
 	}
-	if err := f.archives(dst, ids, entries); err != nil {
+	if err := f.archives(src, dst, ids, entries); err != nil {
 		return err
 	}
 	return f.writeAssets(filepath.Join(dst, file), manifest, ids, entries, renamed)
@@ -254,8 +257,8 @@ func replaceHashes(text []byte, replacement func(hash string) (string, bool)) []
 
 func isHex(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
 
-// archives writes the code that the entries name, each once.
-func (f *finisher) archives(dst string, ids []string, entries map[string]assetEntry) error {
+// archives writes the code that the entries name, each once. Archives that the CDK itself put into src are not ours.
+func (f *finisher) archives(src, dst string, ids []string, entries map[string]assetEntry) error {
 	byHash := map[string]Code{}
 	for key, code := range f.codes {
 		byHash[key], byHash[code.Hash] = code, code
@@ -272,6 +275,7 @@ func (f *finisher) archives(dst string, ids []string, entries map[string]assetEn
 		switch {
 		case f.used[full]:
 		case err == nil: // from an earlier time: the name is the content
+		case !ok && isFile(filepath.Join(src, filepath.FromSlash(source.Path))):
 		case !ok || code.Zip == nil:
 			return fmt.Errorf("no code is given for the asset %s", name)
 		default:
@@ -364,6 +368,11 @@ func listedArchives(dst string) (map[string]bool, error) {
 		}
 	}
 	return listed, nil
+}
+
+func isFile(name string) bool {
+	info, err := os.Stat(name)
+	return err == nil && info.Mode().IsRegular()
 }
 
 func isAssembly(dir string) bool {

@@ -23,6 +23,7 @@ type Manifest struct {
 	Region    string     `json:"region,omitempty"`
 	Personal  bool       `json:"personal,omitempty"` // a developer's own stage: what deletes or repairs by itself may do so
 	Functions []Function `json:"functions"`
+	Sites     []Site     `json:"sites,omitempty"`
 	Apis      []Api      `json:"apis,omitempty"`
 	Triggers  []Trigger  `json:"triggers,omitempty"`
 	Secrets   []Secret   `json:"secrets,omitempty"`
@@ -35,6 +36,35 @@ type Position struct {
 	File   string `json:"file"`
 	Line   int    `json:"line"`
 	Column int    `json:"column"`
+}
+
+// Site is a static site whose files are a bundle of ours.
+type Site struct {
+	ID       string      `json:"id"`    // "web/Site"; see ShortPath
+	Path     string      `json:"path"`  // construct path
+	Stack    string      `json:"stack"` // artifact id
+	Bundle   bundle.Spec `json:"bundle"`
+	Hash     string      `json:"hash"` // 64 hex digits of its files; "" until Finish
+	Position Position    `json:"position"`
+}
+
+// Bundles are all that the assembly is to be finished with, each with who needs it.
+func (m *Manifest) Bundles() []Bundled {
+	all := make([]Bundled, 0, len(m.Functions)+len(m.Sites))
+	for _, f := range m.Functions {
+		all = append(all, Bundled{f.ID, f.Handler, f.Bundle, f.Position})
+	}
+	for _, s := range m.Sites {
+		all = append(all, Bundled{s.ID, s.Bundle.Handler, s.Bundle, s.Position})
+	}
+	return all
+}
+
+// Bundled is one use of a bundle: Source is what the user named, a handler or the folder of a site.
+type Bundled struct {
+	ID, Source string
+	Spec       bundle.Spec
+	Position   Position
 }
 
 // Function is a Lambda function whose code is a bundle of ours.

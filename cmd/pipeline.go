@@ -60,11 +60,17 @@ func (t *tool) engine(ctx context.Context) (engine *builtins.Engine, done func()
 	return engine, func() { engine.Close() }, nil
 }
 
-// synthesize evaluates the project into dir. Functions are handed to found as they are declared.
-func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *project, dir string, local bool, hashes map[string]string, found func(cfn.Function)) (*builtins.Synthesis, error) {
+// synthesize evaluates the project into dir. What is to be bundled is handed to found as it is declared.
+func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *project, dir string, local bool, hashes map[string]string, found func(bundle.Spec)) (*builtins.Synthesis, error) {
 	limits, err := t.limits()
 	if err != nil {
 		return nil, err
+	}
+	var foundFunction func(cfn.Function)
+	var foundSite func(cfn.Site)
+	if found != nil {
+		foundFunction = func(f cfn.Function) { found(f.Bundle) }
+		foundSite = func(s cfn.Site) { found(s.Bundle) }
 	}
 	return engine.Synth(ctx, builtins.Input{
 		File:          p.file,
@@ -75,7 +81,8 @@ func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *proje
 		OutDir:        dir,
 		Env:           t.LookupEnv,
 		Hashes:        hashes,
-		OnFunction:    found,
+		OnFunction:    foundFunction,
+		OnSite:        foundSite,
 		Local:         local,
 		MaxSteps:      limits.steps,
 		Timeout:       limits.time,
@@ -147,7 +154,7 @@ func (b *bundling) run(ctx context.Context) {
 	}
 }
 
-func (b *bundling) add(f cfn.Function) { b.specs <- f.Bundle }
+func (b *bundling) add(spec bundle.Spec) { b.specs <- spec }
 
 // wait says that no function will be added and gives all results by Spec.Key.
 func (b *bundling) wait() map[string]*bundle.Result {
@@ -180,7 +187,8 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 		return nil, err
 	}
 	defer os.RemoveAll(work)
-	builder := bundle.Open(bundle.Config{Root: p.root, Mode: bundle.Deploy, Cache: filepath.Join(p.state, "cache", "bundles")})
+	builder := bundle.Open(bundle.Config{Root: p.root, Mode: bundle.Deploy, Cache: filepath.Join(p.state, "cache", "bundles"),
+		LookupEnv: t.LookupEnv, Notice: t.view.Notice})
 	defer builder.Close()
 
 	s, results, err := t.synthesizeAndBundle(ctx, p, builder, work)
@@ -228,8 +236,8 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bundle.Builder, work string) (*synthesized, map[string]*bundle.Result, error) {
 	if s := t.cachedSynth(p); s != nil {
 		bundles := startBundling(ctx, builder)
-		for _, function := range s.Manifest.Functions {
-			bundles.add(function)
+		for _, needed := range s.Manifest.Bundles() {
+			bundles.add(needed.Spec)
 		}
 		results := bundles.wait()
 		if err := ctx.Err(); err != nil {
@@ -260,7 +268,7 @@ func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bun
 }
 
 // synthesizeFresh evaluates the project into dir.
-func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hashes map[string]string, found func(cfn.Function)) (*synthesized, error) {
+func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hashes map[string]string, found func(bundle.Spec)) (*synthesized, error) {
 	engine, done, err := t.engine(ctx)
 	if err != nil {
 		return nil, err
@@ -378,8 +386,8 @@ func (t *tool) envState(name string) string {
 func bundleProblems(p *project, manifest *cfn.Manifest, results map[string]*bundle.Result) diag.List {
 	var list diag.List
 	said := map[string]bool{}
-	for _, function := range manifest.Functions {
-		key := function.Bundle.Key()
+	for _, needed := range manifest.Bundles() {
+		key := needed.Spec.Key()
 		result := results[key]
 		if result == nil || said[key] {
 			continue
@@ -387,9 +395,13 @@ func bundleProblems(p *project, manifest *cfn.Manifest, results map[string]*bund
 		said[key] = true
 		for _, message := range result.Messages {
 			d := messageDiagnostic(message)
-			d.Detail += fmt.Sprintf("\nFound while bundling %s for %s.", function.Handler, function.ID)
+			if needed.Spec.Kind == bundle.Site {
+				d.Summary = "Cannot build the site"
+			} else {
+				d.Detail += fmt.Sprintf("\nFound while bundling %s for %s.", needed.Source, needed.ID)
+			}
 			if !d.Span.Start.IsValid() {
-				at := function.Position
+				at := needed.Position
 				d.Span = diag.Point(diag.Position{File: filepath.Join(p.root, filepath.FromSlash(at.File)), Line: at.Line, Col: at.Column})
 			}
 			list = append(list, d)

@@ -49,7 +49,7 @@ func TestMain(m *testing.M) {
 //	template STACK               the normalised template of a stack in .sst/out, on stdout
 //	serve ARG...                 `sst start ARG...` in a process of its own, in the background; waits until it serves
 //	saw PATTERN                  wait until what it printed matches
-//	stop                         Ctrl-C: it and all its children must be gone within 2 s; what it printed is stderr
+//	interrupt                    Ctrl-C: it and all its children must be gone within 2 s; what it printed is stderr
 //	http METHOD API PATH [BODY]  a request to a running start; status and body on stdout
 //	http-size METHOD API PATH BYTES  the same with a body of that size
 //	invoke NAME PAYLOAD          an invocation by the AWS SDK's Lambda client; the payload or error on stdout
@@ -95,7 +95,7 @@ func TestScripts(t *testing.T) {
 			"template":  scriptTemplate,
 			"serve":     scriptServe,
 			"saw":       scriptSaw,
-			"stop":      scriptStop,
+			"interrupt": scriptInterrupt,
 			"http":      scriptHTTP,
 			"http-size": scriptHTTPSize,
 			"invoke":    scriptInvoke,
@@ -188,6 +188,9 @@ func scriptTemplate(ts *testscript.TestScript, neg bool, args []string) {
 	names := map[string]string{}
 	for _, f := range asm.Manifest.Functions {
 		names[f.Hash] = f.Handler
+	}
+	for _, site := range asm.Manifest.Sites {
+		names[site.Hash] = site.Bundle.Handler
 	}
 	for _, stack := range asm.Stacks {
 		if stack.ID == args[0] {
@@ -283,10 +286,10 @@ func scriptSaw(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	s := ts.Value(serverKey{}).(*server)
 	if neg || s.command == nil {
-		ts.Fatalf("usage: stop, after serve")
+		ts.Fatalf("usage: interrupt, after serve")
 	}
 	ts.Check(s.command.Process.Signal(os.Interrupt))
 	select {

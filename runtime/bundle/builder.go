@@ -37,6 +37,10 @@ type Config struct {
 	// Requirements installs the dependencies that a Python function's source folder declares and returns the files
 	// to add; nil leaves them out, with a warning for Deploy.
 	Requirements func(ctx context.Context, spec Spec, dir string) ([]File, error)
+	// LookupEnv gives the commands that build sites what tools need to run; nil gives them nothing.
+	LookupEnv func(name string) (string, bool)
+	// Notice says what takes long; nil says nothing.
+	Notice func(text string)
 }
 
 // Builder builds specs and remembers what each was built from. It is safe for concurrent use; builds wait for each
@@ -237,7 +241,12 @@ func (b *Builder) folders(u *unit) map[string][]string {
 	}
 	folders := map[string][]string{}
 	for _, input := range u.result.Inputs {
-		folders[filepath.Dir(input)] = nil
+		dir := filepath.Dir(input)
+		folders[dir] = nil
+		for u.spec.Kind == Site && len(dir) > len(b.shown(u.file)) { // a folder may hold nothing but others
+			dir = filepath.Dir(dir)
+			folders[dir] = nil
+		}
 	}
 	return folders
 }
@@ -258,6 +267,8 @@ func (b *Builder) compile(ctx context.Context, units []*unit) {
 			b.goBuild(ctx, u)
 		case Custom:
 			b.custom(u)
+		case Site:
+			b.site(ctx, u)
 		case Node:
 			key, _ := json.Marshal(struct {
 				Major    int

@@ -21,16 +21,18 @@ const (
 	Python = "python"
 	Go     = "go"
 	Custom = "custom"
+	Site   = "site" // no function: the files of a static site, Handler being its folder
 )
 
 // Spec says what is to be bundled. Handler is relative to the project root, with slashes: "src/notes.list" for Node
 // and Python, the package's folder for Go, the folder with `bootstrap` for custom.
 type Spec struct {
-	Kind    string  `json:"kind"`
-	Handler string  `json:"handler"`
-	Runtime string  `json:"runtime,omitempty"`
-	Arch    string  `json:"arch,omitempty"`
-	Options Options `json:"options,omitzero"`
+	Kind    string       `json:"kind"`
+	Handler string       `json:"handler"`
+	Runtime string       `json:"runtime,omitempty"`
+	Arch    string       `json:"arch,omitempty"`
+	Options Options      `json:"options,omitzero"`
+	Site    *SiteOptions `json:"site,omitempty"` // of the kind Site only
 }
 
 // Options are what a user may say about the bundling of one function. The zero value is what nearly all want.

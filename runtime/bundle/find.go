@@ -40,11 +40,13 @@ func Find(root, handler, kind string) (file, export string, err error) {
 	case Python:
 		return findFile(root, handler, []string{".py"})
 	case Go:
-		return findFolder(root, handler, func(name string) bool {
-			return strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go")
+		return findFolder(root, handler, func(e os.DirEntry) bool {
+			return !e.IsDir() && strings.HasSuffix(e.Name(), ".go") && !strings.HasSuffix(e.Name(), "_test.go")
 		}, "Go source files")
 	case Custom:
-		return findFolder(root, handler, func(name string) bool { return name == "bootstrap" }, "file called bootstrap")
+		return findFolder(root, handler, func(e os.DirEntry) bool { return !e.IsDir() && e.Name() == "bootstrap" }, "file called bootstrap")
+	case Site:
+		return findFolder(root, handler, func(os.DirEntry) bool { return true }, "files")
 	}
 	return "", "", &FindError{handler, fmt.Sprintf("there is no kind of bundle called %q", kind), nil}
 }
@@ -100,7 +102,7 @@ func neighbours(root, dir, base, export string, extensions []string) []string {
 	return slices.Compact(known)
 }
 
-func findFolder(root, handler string, wanted func(name string) bool, what string) (file, export string, err error) {
+func findFolder(root, handler string, wanted func(os.DirEntry) bool, what string) (file, export string, err error) {
 	clean := path.Clean(handler)
 	full := filepath.Join(root, filepath.FromSlash(clean))
 	entries, err := os.ReadDir(full)
@@ -114,7 +116,7 @@ func findFolder(root, handler string, wanted func(name string) bool, what string
 		return "", "", &FindError{handler, "there is no such folder", known}
 	}
 	for _, e := range entries {
-		if !e.IsDir() && wanted(e.Name()) {
+		if wanted(e) {
 			return full, "", nil
 		}
 	}
