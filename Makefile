@@ -54,6 +54,7 @@ corpus: ## Run all examples of the CDK's documentation in Node and in Starlark; 
 bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure is printed beside its goal.
 	go test ./cmd -run '^$$' -bench Build -benchtime 1x -timeout 20m
 	go test ./builtins -run '^$$' -bench 'SynthWarm|SynthCold|Evaluate'
+	go test ./builtins/assertions -run '^$$' -bench Thousand
 	go test ./starlark -run '^$$' -bench ThousandResources
 	go test ./runtime -run '^$$' -bench . -timeout 20m
 

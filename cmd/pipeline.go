@@ -62,17 +62,25 @@ func (t *tool) engine(ctx context.Context) (engine *builtins.Engine, done func()
 
 // synthesize evaluates the project into dir. What is to be bundled is handed to found as it is declared.
 func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *project, dir string, local bool, hashes map[string]string, found func(bundle.Spec)) (*builtins.Synthesis, error) {
-	limits, err := t.limits()
+	input, err := t.input(p, dir)
 	if err != nil {
 		return nil, err
 	}
-	var foundFunction func(cfn.Function)
-	var foundSite func(cfn.Site)
+	input.Local, input.Hashes = local, hashes
 	if found != nil {
-		foundFunction = func(f cfn.Function) { found(f.Bundle) }
-		foundSite = func(s cfn.Site) { found(s.Bundle) }
+		input.OnFunction = func(f cfn.Function) { found(f.Bundle) }
+		input.OnSite = func(s cfn.Site) { found(s.Bundle) }
 	}
-	return engine.Synth(ctx, builtins.Input{
+	return engine.Synth(ctx, input)
+}
+
+// input is what every synth of the project depends on.
+func (t *tool) input(p *project, dir string) (builtins.Input, error) {
+	limits, err := t.limits()
+	if err != nil {
+		return builtins.Input{}, err
+	}
+	return builtins.Input{
 		File:          p.file,
 		Stage:         p.stage,
 		Region:        p.region,
@@ -80,16 +88,10 @@ func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *proje
 		Personal:      p.savedStage,
 		OutDir:        dir,
 		Env:           t.LookupEnv,
-		Hashes:        hashes,
-		OnFunction:    foundFunction,
-		OnSite:        foundSite,
-		Local:         local,
 		MaxSteps:      limits.steps,
 		Timeout:       limits.time,
-		Print: func(at diag.Position, text string) {
-			t.view.Printed(at, text)
-		},
-	})
+		Print:         t.view.Printed,
+	}, nil
 }
 
 // limits of an evaluation, zero where the default holds.

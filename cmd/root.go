@@ -92,6 +92,7 @@ var commands = []func(*tool) *cobra.Command{
 	deployCommand,
 	statusCommand,
 	removeCommand,
+	testCommand,
 	fmtCommand,
 	lspCommand,
 	versionCommand,
@@ -203,6 +204,8 @@ func (t *tool) exit(ctx context.Context, err error) int {
 	switch {
 	case err == nil:
 		return ExitDone
+	case errors.Is(err, errTold):
+		return ExitProblem
 	case ctx.Err() != nil: // whatever it says, the reason is Ctrl-C
 		t.view.Problem(&Problem{Summary: "interrupted"})
 		return ExitProblem

@@ -37,6 +37,7 @@ type View interface {
 	// Event prints what the server reports.
 	Event(runtime.Event)
 	deployView
+	testView
 }
 
 type viewOptions struct {
