@@ -80,7 +80,8 @@ type Dependency struct {
 type Synthesis struct {
 	Dir      string
 	Manifest *cfn.Manifest
-	Inputs   []Dependency // sorted
+	Assembly *cfn.Assembly // as it lies in Dir, its templates read already; without the Manifest
+	Inputs   []Dependency  // sorted
 	Warnings diag.List
 }
 

@@ -205,11 +205,15 @@ func (s *session) synthesize() (*Synthesis, error) {
 	if err := s.messages(reply); err != nil {
 		return nil, err
 	}
-	manifest, err := s.manifest()
+	asm, err := cfn.Open(s.in.OutDir)
 	if err != nil {
 		return nil, err
 	}
-	return &Synthesis{Dir: s.in.OutDir, Manifest: manifest, Inputs: s.dependencies(), Warnings: s.warnings}, nil
+	manifest, err := s.manifest(asm)
+	if err != nil {
+		return nil, err
+	}
+	return &Synthesis{Dir: s.in.OutDir, Manifest: manifest, Assembly: asm, Inputs: s.dependencies(), Warnings: s.warnings}, nil
 }
 
 // complete checks that there is an app with a stack.
@@ -296,7 +300,7 @@ func (s *session) missing() diag.List {
 }
 
 // manifest is sst.json.
-func (s *session) manifest() (*cfn.Manifest, error) {
+func (s *session) manifest(asm *cfn.Assembly) (*cfn.Manifest, error) {
 	name, _ := starlark.AsString(s.app.members["name"])
 	region, _ := starlark.AsString(s.app.members["region"])
 	if strings.Contains(region, "${Token[") {
@@ -305,10 +309,6 @@ func (s *session) manifest() (*cfn.Manifest, error) {
 	personal, _ := s.app.members["personal"].(starlark.Bool)
 	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Functions: []cfn.Function{}, Secrets: s.secrets,
 		Positions: make(map[string]cfn.Position, len(s.places))}
-	asm, err := cfn.Open(s.in.OutDir)
-	if err != nil {
-		return nil, err
-	}
 	misused, err := s.misuse(asm)
 	if err != nil {
 		return nil, err

@@ -15,7 +15,7 @@ func BenchmarkFinish(b *testing.B) {
 	dst := b.TempDir()
 	versions := []map[string]Code{codes(asm.Manifest, ""), codes(asm.Manifest, " changed")}
 	for i := 0; b.Loop(); i++ {
-		must(b, FinishTo(src, dst, asm.Manifest, versions[i%2]))
+		must(b, finish(FinishTo(src, dst, asm.Manifest, versions[i%2])))
 	}
 	b.ReportMetric(float64(len(asm.Manifest.Functions)), "functions")
 }

@@ -278,6 +278,8 @@ func TestWeakReferences(t *testing.T) {
 	}
 }
 
+func finish(_ *Assembly, err error) error { return err }
+
 func TestFinish(t *testing.T) {
 	for _, dir := range []string{"notes", "stages"} {
 		t.Run(dir, func(t *testing.T) {
@@ -285,21 +287,21 @@ func TestFinish(t *testing.T) {
 			asm := open(t, src, "dev", dir)
 			m := asm.Manifest
 			first := codes(m, "")
-			must(t, FinishTo(src, dst, m, first))
+			must(t, finish(FinishTo(src, dst, m, first)))
 			check(t, dst, first)
 			once := files(t, dst)
-			must(t, FinishTo(src, dst, m, first))
+			must(t, finish(FinishTo(src, dst, m, first)))
 			equal(t, "on repeat", once, files(t, dst))
-			must(t, Finish(dst, m, first))
+			must(t, finish(Finish(dst, m, first)))
 			equal(t, "in place", once, files(t, dst))
 
 			second := codes(m, " changed")
-			must(t, FinishTo(src, dst, m, second))
+			must(t, finish(FinishTo(src, dst, m, second)))
 			check(t, dst, second)
 			if once["manifest.json"] == files(t, dst)["manifest.json"] {
 				t.Errorf("other code, but manifest.json is the same")
 			}
-			must(t, FinishTo(src, dst, m, first))
+			must(t, finish(FinishTo(src, dst, m, first)))
 			equal(t, "and back", once, files(t, dst))
 		})
 	}
@@ -391,7 +393,7 @@ func TestFinishRealHash(t *testing.T) {
 		}
 		must(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
-	must(t, Finish(dir, asm.Manifest, all))
+	must(t, finish(Finish(dir, asm.Manifest, all)))
 	check(t, dir, all)
 	asm, err := Open(dir)
 	must(t, err)
@@ -402,7 +404,7 @@ func TestFinishRealHash(t *testing.T) {
 
 func TestFinishMissingCode(t *testing.T) {
 	asm := open(t, "testdata/notes", "dev", "notes")
-	err := FinishTo("testdata/notes", t.TempDir(), asm.Manifest, nil)
+	_, err := FinishTo("testdata/notes", t.TempDir(), asm.Manifest, nil)
 	if err == nil || !strings.Contains(err.Error(), "no code is given for the asset asset.") {
 		t.Errorf("an assembly without its code: %v", err)
 	}
@@ -423,7 +425,7 @@ func TestStockCLI(t *testing.T) {
 	} {
 		dst := t.TempDir()
 		asm := open(t, filepath.Join("testdata", test.dir), "dev", test.dir)
-		must(t, FinishTo(filepath.Join("testdata", test.dir), dst, asm.Manifest, codes(asm.Manifest, "")))
+		must(t, finish(FinishTo(filepath.Join("testdata", test.dir), dst, asm.Manifest, codes(asm.Manifest, ""))))
 		cmd := exec.Command(cli, "ls", "--app", dst, "--no-version-reporting", "--no-notices")
 		cmd.Env = append(cmd.Environ(), "CDK_DISABLE_CLI_TELEMETRY=true", "AWS_EC2_METADATA_DISABLED=true")
 		var stderr bytes.Buffer

@@ -5,14 +5,18 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Code is the finished code of one bundle. Hash is that of the content, 64 hex digits; Zip gives the archive and is
@@ -23,35 +27,34 @@ type Code struct {
 }
 
 // Finish puts the real code into an assembly that was synthesized with placeholders: codes maps a bundle's key to its
-// code. It completes m (Derive, Version, Hash of each function) and writes it to sst.json. The result is accepted by the stock cdk CLI and is the same on repeat.
-func Finish(dir string, m *Manifest, codes map[string]Code) error {
+// code. It completes m, which is that of Derive, by Version and the Hash of each function and writes it to sst.json. The result is
+// accepted by the stock cdk CLI and is the same on repeat.
+func Finish(dir string, m *Manifest, codes map[string]Code) (*Assembly, error) {
 	return FinishTo(dir, dir, m, codes)
 }
 
 // FinishTo is Finish with the result in another folder, so that the synthesized assembly can be finished again with
 // other code. Archives in dst that are used no more are removed, other files there are left.
-func FinishTo(src, dst string, m *Manifest, codes map[string]Code) error {
+func FinishTo(src, dst string, m *Manifest, codes map[string]Code) (*Assembly, error) {
 	if err := os.MkdirAll(dst, 0o755); err != nil {
-		return err
+		return nil, err
 	}
 	f := &finisher{codes: codes, used: map[string]bool{}, written: map[string]bool{}}
 	if err := f.assembly(src, dst); err != nil {
-		return err
+		return nil, err
 	}
 	if src != dst {
 		if err := f.copyTree(src, dst); err != nil {
-			return fmt.Errorf("copy assembly: %w", err)
+			return nil, fmt.Errorf("copy assembly: %w", err)
 		}
 	}
-	if err := f.clean(dst); err != nil {
-		return err
-	}
-	asm := &Assembly{Dir: dst}
+	asm := &Assembly{Dir: dst, Manifest: m}
 	if err := asm.read(dst); err != nil {
-		return err
+		return nil, err
 	}
-	if err := Derive(asm, m); err != nil {
-		return err
+	asm.setShort(m)
+	if err := f.clean(asm); err != nil {
+		return nil, err
 	}
 	m.Version = ManifestVersion
 	for i := range m.Functions {
@@ -62,9 +65,9 @@ func FinishTo(src, dst string, m *Manifest, codes map[string]Code) error {
 	}
 	data, err := marshal(m, "  ")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return writeFile(filepath.Join(dst, ManifestFile), data)
+	return asm, writeFile(filepath.Join(dst, ManifestFile), data)
 }
 
 // finisher rewrites the JSON files of an assembly. Hashes are replaced as text: they are unique, and the files keep
@@ -263,6 +266,8 @@ func (f *finisher) archives(src, dst string, ids []string, entries map[string]as
 	for key, code := range f.codes {
 		byHash[key], byHash[code.Hash] = code, code
 	}
+	var group errgroup.Group
+	group.SetLimit(2 * runtime.GOMAXPROCS(0)) // of them one half waits for the disk
 	for _, id := range ids {
 		source := entries[id].Source
 		if !strings.HasSuffix(source.Path, id+".zip") {
@@ -277,15 +282,19 @@ func (f *finisher) archives(src, dst string, ids []string, entries map[string]as
 		case err == nil: // from an earlier time: the name is the content
 		case !ok && isFile(filepath.Join(src, filepath.FromSlash(source.Path))):
 		case !ok || code.Zip == nil:
-			return fmt.Errorf("no code is given for the asset %s", name)
+			return errors.Join(fmt.Errorf("no code is given for the asset %s", name), group.Wait())
 		default:
-			if err := f.write(full, code.Zip()); err != nil {
-				return err
-			}
+			f.written[full] = true
+			group.Go(func() error {
+				if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
+					return err
+				}
+				return os.WriteFile(full, code.Zip(), 0o644)
+			})
 		}
 		f.used[full] = true
 	}
-	return nil
+	return group.Wait()
 }
 
 // writeAssets writes the asset manifest with the final hashes. Entries that became the same are one.
@@ -335,17 +344,19 @@ func (f *finisher) writeAssets(file string, manifest assetManifest, ids []string
 
 var archiveName = regexp.MustCompile(`^asset\.[0-9a-f]{64}\.zip$`)
 
-// clean removes archives of earlier builds.
-func (f *finisher) clean(dst string) error {
-	listed, err := listedArchives(dst)
-	if err != nil {
-		return err
+// clean removes archives of earlier builds: those that no asset manifest names. (The CDK itself may have put some there.)
+func (f *finisher) clean(asm *Assembly) error {
+	listed := map[string]bool{}
+	for _, s := range asm.Stacks {
+		for _, a := range s.Assets {
+			listed[a.Path] = true
+		}
 	}
-	return filepath.WalkDir(dst, func(full string, d fs.DirEntry, err error) error {
+	return filepath.WalkDir(asm.Dir, func(full string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && full != dst && !isAssembly(full) {
+		if d.IsDir() && full != asm.Dir && !isAssembly(full) {
 			return filepath.SkipDir
 		}
 		if !d.IsDir() && archiveName.MatchString(d.Name()) && !f.used[full] && !listed[full] {
@@ -353,21 +364,6 @@ func (f *finisher) clean(dst string) error {
 		}
 		return nil
 	})
-}
-
-// listedArchives are all that the asset manifests name, also such as the CDK itself put there.
-func listedArchives(dst string) (map[string]bool, error) {
-	asm := &Assembly{Dir: dst}
-	if err := asm.read(dst); err != nil {
-		return nil, err
-	}
-	listed := map[string]bool{}
-	for _, s := range asm.Stacks {
-		for _, a := range s.Assets {
-			listed[a.Path] = true
-		}
-	}
-	return listed, nil
 }
 
 func isFile(name string) bool {

@@ -128,14 +128,11 @@ func (t *tool) lastBuild(p *project, memory string) (last lastBuild) {
 }
 
 func summarize(p *project, b *built) buildSummary {
-	m := b.asm.Manifest
+	m := b.synth.Manifest
 	summary := buildSummary{App: m.App, Stage: m.Stage, Region: m.Region, Out: p.out, Functions: len(m.Functions), Stacks: []stackSummary{}}
-	for _, stack := range b.asm.Stacks {
-		s := stackSummary{Name: stack.Name, Template: filepath.Join(p.out, stack.TemplateFile)}
-		if template, err := stack.Template(); err == nil {
-			s.Resources = len(template.Resources)
-		}
-		summary.Stacks = append(summary.Stacks, s)
+	for _, stack := range b.synth.Stacks {
+		stack.Template = filepath.Join(p.out, stack.Template)
+		summary.Stacks = append(summary.Stacks, stack)
 	}
 	return summary
 }

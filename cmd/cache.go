@@ -8,9 +8,12 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"sst/starlark/diag"
 )
@@ -92,8 +95,21 @@ func (s fileState) same(made time.Time) bool {
 
 // untouched says whether the figures alone show that nothing was written since the record was made.
 func (s fileState) untouched(info fs.FileInfo, made time.Time) bool {
-	return !s.Gone && info.IsDir() == s.Dir && info.ModTime().Equal(s.Time) && inodeOf(info) == s.Inode &&
-		(s.Dir || info.Size() == s.Size) && made.Sub(s.Time) > racyWindow
+	return s.figures(info) && made.Sub(s.Time) > racyWindow
+}
+
+// figures says whether size, time and inode are the same.
+func (s fileState) figures(info fs.FileInfo) bool {
+	return !s.Gone && info.IsDir() == s.Dir && info.ModTime().Equal(s.Time) && inodeOf(info) == s.Inode && (s.Dir || info.Size() == s.Size)
+}
+
+// asWritten is same for an output. Nobody but the step writes it as a rule, so that its figures are trusted however new it
+// is: every output is as new as its record.
+func (s fileState) asWritten() bool {
+	if info, err := os.Stat(s.Path); err == nil && s.figures(info) {
+		return true
+	}
+	return s.same(time.Time{})
 }
 
 func hashFile(path string) (string, error) {
@@ -154,29 +170,34 @@ func (r *record) states() map[string]fileState {
 	if r == nil {
 		return known
 	}
-	for _, list := range [][]fileState{r.Inputs, r.Outputs} {
-		for _, state := range list {
-			if info, err := os.Stat(state.Path); err == nil && state.untouched(info, r.Made) {
-				known[state.Path] = state
-			}
+	for _, state := range r.Inputs {
+		if info, err := os.Stat(state.Path); err == nil && state.untouched(info, r.Made) {
+			known[state.Path] = state
+		}
+	}
+	for _, state := range r.Outputs {
+		if info, err := os.Stat(state.Path); err == nil && state.figures(info) {
+			known[state.Path] = state
 		}
 	}
 	return known
 }
 
 func states(paths []string, known map[string]fileState) ([]fileState, error) {
-	all := make([]fileState, 0, len(paths))
-	for _, path := range paths {
-		state, ok := known[path]
-		if !ok {
-			var err error
-			if state, err = stateOf(path); err != nil {
-				return nil, err
-			}
+	all := make([]fileState, len(paths))
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for i, path := range paths {
+		if state, ok := known[path]; ok {
+			all[i] = state
+			continue
 		}
-		all = append(all, state)
+		group.Go(func() (err error) {
+			all[i], err = stateOf(path)
+			return err
+		})
 	}
-	return all, nil
+	return all, group.Wait()
 }
 
 // withSurroundings adds what decides how the inputs are read without being one of them: the folders they lie in (a
@@ -235,7 +256,7 @@ func (r *record) unchanged(key string, env func(name string) string) (ok bool, w
 		}
 	}
 	for _, output := range r.Outputs {
-		if !output.same(r.Made) {
+		if !output.asWritten() {
 			return false, output.Path + " is not as it was written"
 		}
 	}
@@ -249,7 +270,7 @@ func (r *record) intact() []string {
 	}
 	var paths []string
 	for _, output := range r.Outputs {
-		if !output.Gone && output.same(r.Made) {
+		if !output.Gone && output.asWritten() {
 			paths = append(paths, output.Path)
 		}
 	}

@@ -156,6 +156,22 @@ func (b *bundling) run(ctx context.Context) {
 	}
 }
 
+// bundleAll builds what is known from the beginning.
+func bundleAll(ctx context.Context, builder *bundle.Builder, wanted []cfn.Bundled) map[string]*bundle.Result {
+	results := map[string]*bundle.Result{}
+	var specs []bundle.Spec
+	for _, needed := range wanted {
+		if key := needed.Spec.Key(); results[key] == nil {
+			results[key] = &bundle.Result{}
+			specs = append(specs, needed.Spec)
+		}
+	}
+	for _, result := range builder.Build(ctx, specs) {
+		results[result.Spec.Key()] = result
+	}
+	return results
+}
+
 func (b *bundling) add(spec bundle.Spec) { b.specs <- spec }
 
 // wait says that no function will be added and gives all results by Spec.Key.
@@ -169,13 +185,15 @@ func (b *bundling) wait() map[string]*bundle.Result {
 type synthesized struct {
 	Dir      string                `json:"-"`
 	Manifest *cfn.Manifest         `json:"manifest"`
+	Stacks   []stackSummary        `json:"stacks"`             // Template is relative to Dir
+	RealHash bool                  `json:"realHash,omitempty"` // a logical id contains the hash of code: cfn.NeedsRealHash
 	Warnings []*storedDiagnostic   `json:"warnings,omitempty"`
 	Inputs   []builtins.Dependency `json:"inputs"`
 }
 
 // built is what a build made and what it was made of.
 type built struct {
-	asm      *cfn.Assembly
+	synth    *synthesized
 	warnings diag.List
 	inputs   []string          // files, absolute
 	env      map[string]string // declared environment inputs, name → envState
@@ -203,16 +221,7 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 		codes[key] = cfn.Code{Zip: result.Zip, Hash: result.Hash}
 		hashes[key] = result.Hash
 	}
-	asm, err := cfn.Open(s.Dir)
-	if err != nil {
-		return nil, err
-	}
-	// A logical id that contains the code's hash (current_version): the CDK has to see the hash.
-	needed, err := cfn.NeedsRealHash(asm)
-	if err != nil {
-		return nil, err
-	}
-	if needed {
+	if s.RealHash { // the CDK has to see the hashes
 		if s, err = t.synthesizeFresh(ctx, p, filepath.Join(work, "hashed"), hashes, nil); err != nil {
 			return nil, err
 		}
@@ -221,27 +230,20 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 	if err := reuse(keep, p.out, draft); err != nil {
 		return nil, err
 	}
-	if err := cfn.FinishTo(s.Dir, draft, s.Manifest, codes); err != nil {
+	if _, err := cfn.FinishTo(s.Dir, draft, s.Manifest, codes); err != nil {
 		return nil, err
 	}
 	if err := replaceFolder(draft, p.out); err != nil {
 		return nil, problemf("--out chooses another folder.", "the assembly cannot be written: %v", err)
 	}
-	if asm, err = cfn.Open(p.out); err != nil {
-		return nil, err
-	}
-	return t.account(asm, s, results, bundleProblems(p, s.Manifest, results)), nil
+	return t.account(s, results, bundleProblems(p, s.Manifest, results)), nil
 }
 
 // synthesizeAndBundle gives the assembly with placeholders and the code of its functions. What an earlier run has
 // synthesized is used when nothing that it read has changed: a changed handler needs no CDK.
 func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bundle.Builder, work string) (*synthesized, map[string]*bundle.Result, error) {
 	if s := t.cachedSynth(p); s != nil {
-		bundles := startBundling(ctx, builder)
-		for _, needed := range s.Manifest.Bundles() {
-			bundles.add(needed.Spec)
-		}
-		results := bundles.wait()
+		results := bundleAll(ctx, builder, s.Manifest.Bundles())
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
 		}
@@ -280,7 +282,20 @@ func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hash
 	if err != nil {
 		return nil, err
 	}
-	return &synthesized{Dir: dir, Manifest: synthesis.Manifest, Warnings: storeDiagnostics(synthesis.Warnings), Inputs: synthesis.Inputs}, nil
+	s := &synthesized{Dir: dir, Manifest: synthesis.Manifest, Warnings: storeDiagnostics(synthesis.Warnings), Inputs: synthesis.Inputs}
+	for _, stack := range synthesis.Assembly.Stacks {
+		template, err := stack.Template()
+		if err != nil {
+			return nil, err
+		}
+		file, err := filepath.Rel(dir, filepath.Join(stack.Dir, stack.TemplateFile))
+		if err != nil {
+			return nil, err
+		}
+		s.Stacks = append(s.Stacks, stackSummary{Name: stack.Name, Template: file, Resources: len(template.Resources)})
+	}
+	s.RealHash, err = cfn.NeedsRealHash(synthesis.Assembly)
+	return s, err
 }
 
 // synthCache is where the last synthesized assembly of the project lies, with its record beside it.
@@ -362,8 +377,8 @@ func reuse(files []string, from, to string) error {
 }
 
 // account lists what the build was made of.
-func (t *tool) account(asm *cfn.Assembly, s *synthesized, results map[string]*bundle.Result, warnings diag.List) *built {
-	b := &built{asm: asm, warnings: append(restoreDiagnostics(s.Warnings), warnings...)}
+func (t *tool) account(s *synthesized, results map[string]*bundle.Result, warnings diag.List) *built {
+	b := &built{synth: s, warnings: append(restoreDiagnostics(s.Warnings), warnings...)}
 	var bundled []string
 	for _, result := range results {
 		bundled = append(bundled, result.Inputs...)

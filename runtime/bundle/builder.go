@@ -9,10 +9,13 @@ import (
 	"errors"
 	"path"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Mode says what a bundle is for.
@@ -185,11 +188,9 @@ func place(handler, file string) string {
 func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	now := newStamps()
 	var stale []*unit
+	kept := b.recall(byKey)
 	for key, u := range byKey {
-		known := b.known(key)
-		if known == nil && b.disk != nil {
-			known = b.disk.read(b.config.Root, u)
-		}
+		known := kept[key]
 		if known != nil && now.same(known.stamps) {
 			byKey[key] = known
 			b.keep(known)
@@ -221,6 +222,32 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	if b.disk != nil {
 		b.disk.write(b.config.Root, stale)
 	}
+}
+
+// recall gives what is remembered of units, in this process or on disk.
+func (b *Builder) recall(byKey map[string]*unit) map[string]*unit {
+	kept := map[string]*unit{}
+	var mu sync.Mutex // guards kept while goroutines add to it
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for key, u := range byKey {
+		if known := b.known(key); known != nil {
+			mu.Lock()
+			kept[key] = known
+			mu.Unlock()
+		} else if b.disk != nil {
+			group.Go(func() error {
+				if known := b.disk.read(b.config.Root, u); known != nil {
+					mu.Lock()
+					kept[key] = known
+					mu.Unlock()
+				}
+				return nil
+			})
+		}
+	}
+	group.Wait() // there are no errors: what cannot be read is not known
+	return kept
 }
 
 func (b *Builder) keep(u *unit) {

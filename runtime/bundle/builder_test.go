@@ -204,7 +204,7 @@ func TestCache(t *testing.T) {
 	second := Open(Config{Root: root, Cache: cache})
 	defer second.Close()
 	after := second.Build(context.Background(), specs)
-	if after[0].Files != nil || after[0].Hash != before[0].Hash || !bytes.Equal(after[0].Zip(), pack(before[0].Files)) {
+	if after[0].Files != nil || after[0].Hash != before[0].Hash || !bytes.Equal(after[0].Zip(), new(packer).pack(before[0].Files)) {
 		t.Errorf("the unchanged bundle is not taken from the cache")
 	}
 	if got := strings.Join(after[0].Exports, " "); got != "Store list" || after[0].Entry != "src/notes.list" {

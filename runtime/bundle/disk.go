@@ -18,6 +18,8 @@ import (
 type disk struct {
 	dir string
 
+	packer packer
+
 	once sync.Once
 	tool string // identity of the binary: another one may bundle differently
 }
@@ -77,7 +79,7 @@ func (d *disk) write(root string, units []*unit) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			archive := d.archive(u.result.Hash)
-			if !isFile(archive) && replace(archive, pack(u.result.Files)) != nil {
+			if !isFile(archive) && replace(archive, d.packer.pack(u.result.Files)) != nil {
 				return
 			}
 			u.result.archive = archive
