@@ -296,17 +296,58 @@ func (d *Deployer) begin(ctx context.Context, stacks []*Stack) (*deployment, err
 
 func failed(err error) Result { return Result{Outcome: Failed, Err: err} }
 
+// overtaken is how often a stack is looked at again because somebody else changed it meanwhile.
+const overtaken = 5
+
 // deploy brings one stack to what the assembly says.
 func (r *deployment) deploy(ctx context.Context, s *Stack, async bool) Result {
-	if err := context.Cause(ctx); err != nil {
-		return failed(err)
-	}
 	client, err := r.env.cloudformation(ctx, s)
 	if err != nil {
 		return failed(err)
 	}
 	there := r.there[r.env.region(s)+"/"+s.Name]
-	if there, err = r.settle(ctx, client, s, there); err != nil {
+	for tries := 0; ; tries++ {
+		result := r.try(ctx, client, s, there, async)
+		if result.Outcome != Failed || !inTheWay(result.Err) || tries == overtaken {
+			return result
+		}
+		if there, err = describe(ctx, client, s.Name); err != nil {
+			return failed(err)
+		}
+	}
+}
+
+// inTheWay says that a change was refused because another one came first.
+func inTheWay(err error) bool {
+	switch text := message(err); code(err) {
+	case "InvalidChangeSetStatus", "InvalidChangeSetStatusException", "ChangeSetNotFound", "ChangeSetNotFoundException":
+		return true
+	case "ValidationError":
+		return strings.Contains(text, "_IN_PROGRESS state and can not be updated") || strings.Contains(text, "already exists and cannot be created again")
+	}
+	return false
+}
+
+// describe gives a stack as it is now, nil when there is none; name may be an ARN.
+func describe(ctx context.Context, client *cloudformation.Client, name string) (*types.Stack, error) {
+	out, err := client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &name})
+	switch {
+	case code(err) == "ValidationError" && strings.Contains(message(err), "does not exist"):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("state of stack %s: %w", name, err)
+	case len(out.Stacks) == 0:
+		return nil, nil
+	}
+	return &out.Stacks[0], nil
+}
+
+func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack, async bool) Result {
+	if err := context.Cause(ctx); err != nil {
+		return failed(err)
+	}
+	there, err := r.settle(ctx, client, s, there)
+	if err != nil {
 		return failed(err)
 	}
 	if there != nil {
@@ -402,7 +443,7 @@ func (o *operation) cause(status, reason string) *Failure {
 
 // settle brings a stack to a state from which it can be deployed, and gives it as it is then; nil when there is none.
 func (r *deployment) settle(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (*types.Stack, error) {
-	for tries := 0; there != nil; tries++ {
+	for repairs := 0; there != nil; {
 		status := string(there.StackStatus)
 		switch {
 		case status == "REVIEW_IN_PROGRESS" || status == "DELETE_COMPLETE":
@@ -415,34 +456,40 @@ func (r *deployment) settle(ctx context.Context, client *cloudformation.Client, 
 			}
 		case stuck[status] == "":
 			return there, nil
-		case !r.Repair || tries > 0 && !strings.HasSuffix(status, "ROLLBACK_COMPLETE"):
+		case !r.Repair || repairs == 2:
 			return nil, &Stuck{Stack: s, Status: status, Reason: aws.ToString(there.StackStatusReason)}
 		default:
-			if err := r.repair(ctx, client, s, there); err != nil {
+			repairs++
+			if err := r.repair(ctx, client, s, there, repairs > 1); err != nil {
 				return nil, err
 			}
 		}
-		out, err := client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: there.StackId})
-		if err != nil {
-			return nil, fmt.Errorf("state of stack %s: %w", s.Name, err)
+		var err error
+		if there, err = describe(ctx, client, aws.ToString(there.StackId)); err != nil {
+			return nil, err
 		}
-		if len(out.Stacks) == 0 {
-			return nil, nil
-		}
-		there = &out.Stacks[0]
 	}
 	return nil, nil
 }
 
-// repair deletes a stack whose creation failed, or continues the rollback of one whose update did.
-func (r *deployment) repair(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) error {
-	token := randomToken()
-	r.report(Progress{Kind: ProgressStack, Stack: s, Status: "REPAIRING", Reason: string(there.StackStatus)})
+// repair deletes a stack whose creation failed, or continues the rollback of one whose update did. The second time, the
+// resources that stood in the way are left as they are; what is left of a deleted stack is told.
+func (r *deployment) repair(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack, again bool) error {
+	token, status := randomToken(), there.StackStatus
+	rollback := status == types.StackStatusUpdateRollbackFailed
+	r.report(Progress{Kind: ProgressStack, Stack: s, Status: "REPAIRING", Reason: string(status)})
+	var left []string
+	if again && (rollback || status == types.StackStatusDeleteFailed) {
+		var err error
+		if left, err = r.leave(ctx, client, s, there, rollback); err != nil {
+			return err
+		}
+	}
 	var err error
-	if there.StackStatus == types.StackStatusUpdateRollbackFailed {
-		_, err = client.ContinueUpdateRollback(ctx, &cloudformation.ContinueUpdateRollbackInput{StackName: there.StackId, ClientRequestToken: &token})
+	if rollback {
+		_, err = client.ContinueUpdateRollback(ctx, &cloudformation.ContinueUpdateRollbackInput{StackName: there.StackId, ClientRequestToken: &token, ResourcesToSkip: left})
 	} else {
-		_, err = client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: there.StackId, ClientRequestToken: &token})
+		_, err = client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: there.StackId, ClientRequestToken: &token, RetainResources: left})
 	}
 	if err != nil {
 		return fmt.Errorf("repair stack %s: %w", s.Name, err)
@@ -450,6 +497,28 @@ func (r *deployment) repair(ctx context.Context, client *cloudformation.Client, 
 	o := &operation{deployer: r.Deployer, client: client, stack: s, arn: aws.ToString(there.StackId), token: token}
 	_, _, err = o.follow(ctx)
 	return err
+}
+
+// leave gives the resources that kept a stack from being repaired.
+func (r *deployment) leave(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack, rollback bool) (ids []string, err error) {
+	out, err := client.DescribeStackResources(ctx, &cloudformation.DescribeStackResourcesInput{StackName: there.StackId})
+	if err != nil {
+		return nil, fmt.Errorf("resources of stack %s: %w", s.Name, err)
+	}
+	stuck, word := types.ResourceStatusDeleteFailed, "LEFT"
+	if rollback {
+		stuck, word = types.ResourceStatusUpdateFailed, "SKIPPED"
+	}
+	for _, resource := range out.StackResources {
+		if resource.ResourceStatus != stuck {
+			continue
+		}
+		id := aws.ToString(resource.LogicalResourceId)
+		ids = append(ids, id)
+		r.report(Progress{Kind: ProgressResource, Stack: s, Status: word, Reason: aws.ToString(resource.PhysicalResourceId), LogicalID: id,
+			Type: aws.ToString(resource.ResourceType), Path: s.Path(id)})
+	}
+	return ids, nil
 }
 
 // unchanged compares a stack with what the assembly says: template, parameters and tags.
@@ -535,7 +604,7 @@ func (r *deployment) changeSet(ctx context.Context, client *cloudformation.Clien
 	if role := r.env.fill(s.Deployment.CloudFormationExecutionRoleArn, r.env.region(s)); role != "" {
 		in.RoleARN = &role
 	}
-	if err := r.template(s, in); err != nil {
+	if err := r.template(ctx, s, in); err != nil {
 		return "", "", err
 	}
 	if in.Parameters, err = parameters(s, there); err != nil {
@@ -574,9 +643,21 @@ func (r *deployment) changeSet(ctx context.Context, client *cloudformation.Clien
 	}
 }
 
+// maxInlineBytes is how large a template in a request may be.
+const maxInlineBytes = 51200
+
 // template says where CloudFormation finds the template: in S3, where it was published, else in the request.
-func (r *deployment) template(s *Stack, in *cloudformation.CreateChangeSetInput) error {
+func (r *deployment) template(ctx context.Context, s *Stack, in *cloudformation.CreateChangeSetInput) error {
 	address := r.env.fill(s.Deployment.StackTemplateAssetObjectURL, r.env.region(s))
+	body, err := os.ReadFile(filepath.Join(s.Dir, s.TemplateFile))
+	if err != nil {
+		return err
+	}
+	if address == "" && len(body) > maxInlineBytes { // a synthesizer that publishes no templates
+		if address, err = r.publish.template(ctx, s); err != nil {
+			return err
+		}
+	}
 	if rest, ok := strings.CutPrefix(address, "s3://"); ok {
 		base := "https://s3." + r.env.region(s) + "." + r.env.suffix()
 		if own := r.Config.BaseEndpoint; own != nil {
@@ -584,14 +665,6 @@ func (r *deployment) template(s *Stack, in *cloudformation.CreateChangeSetInput)
 		}
 		in.TemplateURL = aws.String(base + "/" + rest)
 		return nil
-	}
-	body, err := os.ReadFile(filepath.Join(s.Dir, s.TemplateFile))
-	if err != nil {
-		return err
-	}
-	const inline = 51200
-	if len(body) > inline {
-		return fmt.Errorf("the template of stack %s has %d bytes, more than the %d that go without a bucket: use a synthesizer that publishes templates (the default one does)", s.Name, len(body), inline)
 	}
 	in.TemplateBody = aws.String(string(body))
 	return nil

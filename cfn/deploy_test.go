@@ -205,12 +205,13 @@ func TestDeployUpdateRollbackFailed(t *testing.T) {
 // edit gives the assembly with its first template changed, under a new asset key.
 func edit(t *testing.T, asm *Assembly, from, to string) *Assembly {
 	t.Helper()
+	key := asm.Stacks[0].Assets[0].ObjectKey
 	for _, file := range []string{"dev-app-s00.template.json", "dev-app-s00.assets.json", "manifest.json"} {
 		data, err := os.ReadFile(filepath.Join(asm.Dir, file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(strings.Replace(string(data), from, to, 1), "h0.json", "hx0.json")
+		text := strings.ReplaceAll(strings.Replace(string(data), from, to, 1), key, "x"+key)
 		write(t, asm.Dir, file, text)
 	}
 	again, err := Open(asm.Dir)

@@ -4,6 +4,7 @@ import (
 	"archive/zip"
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"io"
 	"os"
@@ -12,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
+	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"golang.org/x/sync/errgroup"
 )
@@ -72,6 +73,19 @@ func (p *publisher) publish(ctx context.Context, s *Stack) error {
 	return group.Wait()
 }
 
+// template publishes a stack's template to the bucket of the bootstrap and gives its address as the CDK writes it.
+func (p *publisher) template(ctx context.Context, s *Stack) (string, error) {
+	region, file := p.env.region(s), filepath.Join(s.Dir, s.TemplateFile)
+	body, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	bucket := p.env.fill("cdk-hnb659fds-assets-${AWS::AccountId}-${AWS::Region}", region)
+	key := fmt.Sprintf("%x.json", sha256.Sum256(body))
+	asset := Asset{Path: file, Packaging: "file", AssumeRoleArn: "arn:${AWS::Partition}:iam::${AWS::AccountId}:role/cdk-hnb659fds-file-publishing-role-${AWS::AccountId}-${AWS::Region}"}
+	return "s3://" + bucket + "/" + key, p.upload(ctx, s, asset, bucket, key, region)
+}
+
 func (p *publisher) upload(ctx context.Context, s *Stack, asset Asset, bucket, key, region string) error {
 	wrap := func(err error) error {
 		return fmt.Errorf("publish %s to %s: %w", filepath.Base(asset.Path), bucket, err)
@@ -80,31 +94,53 @@ func (p *publisher) upload(ctx context.Context, s *Stack, asset Asset, bucket, k
 	if err != nil {
 		return wrap(err)
 	}
-	if _, err := client.HeadObject(ctx, &s3.HeadObjectInput{Bucket: &bucket, Key: &key, ExpectedBucketOwner: &p.env.account}); err == nil {
-		return nil
-	} else if c := code(err); c != "NotFound" && c != "NoSuchKey" {
+	// A listing, not HeadObject: the answer to a HEAD has no body that says what is wrong.
+	out, err := client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &key, MaxKeys: aws.Int32(1), ExpectedBucketOwner: &p.env.account})
+	if err != nil {
 		return wrap(err)
 	}
-	var body io.Reader
-	if asset.Packaging == "zip" {
-		data, err := zipFolder(asset.Path)
-		if err != nil {
-			return wrap(err)
-		}
-		body = bytes.NewReader(data)
-	} else {
-		file, err := os.Open(asset.Path)
-		if err != nil {
-			return wrap(err)
-		}
-		defer file.Close()
-		body = file
+	if len(out.Contents) > 0 && aws.ToString(out.Contents[0].Key) == key {
+		return nil
 	}
-	if _, err := manager.NewUploader(client).Upload(ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: body, ExpectedBucketOwner: &p.env.account}); err != nil {
+	data, size, err := openContent(asset)
+	if err != nil {
+		return wrap(err)
+	}
+	defer data.Close()
+	o := &sending{client: client, bucket: bucket, key: key, owner: p.env.account, data: data, size: size}
+	if err := o.send(ctx); err != nil {
 		return wrap(err)
 	}
 	p.report(Progress{Time: time.Now(), Stack: s, Kind: ProgressAsset, Status: "PUBLISHED", Path: filepath.Base(asset.Path)})
 	return nil
+}
+
+// content is what an asset consists of.
+type content interface {
+	io.ReaderAt
+	io.Closer
+}
+
+type packed struct{ *bytes.Reader }
+
+func (packed) Close() error { return nil }
+
+// openContent gives the bytes that are published for an asset.
+func openContent(asset Asset) (content, int64, error) {
+	if asset.Packaging == "zip" {
+		data, err := zipFolder(asset.Path)
+		return packed{bytes.NewReader(data)}, int64(len(data)), err
+	}
+	file, err := os.Open(asset.Path)
+	if err != nil {
+		return nil, 0, err
+	}
+	info, err := file.Stat()
+	if err != nil {
+		file.Close()
+		return nil, 0, err
+	}
+	return file, info.Size(), nil
 }
 
 // zipFolder packs a folder, links followed, the same bytes for the same content.

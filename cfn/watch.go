@@ -2,6 +2,7 @@ package cfn
 
 import (
 	"context"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -17,10 +18,11 @@ import (
 // The pause between two polls is a tenth of what the wait has taken so far, within these bounds: a short operation is seen to
 // end at once, a long one costs few calls.
 const (
-	firstPoll = 250 * time.Millisecond
-	lastPoll  = 5 * time.Second
-	newsPoll  = time.Second // at most, while things happen
+	lastPoll = 5 * time.Second
+	newsPoll = time.Second // at most, while things happen
 )
+
+var firstPoll = 250 * time.Millisecond // tests make it shorter
 
 // pace is the pauses of one wait.
 type pace struct{ began time.Time }
@@ -85,21 +87,23 @@ func (o *operation) follow(ctx context.Context) (status, reason string, err erro
 		if err != nil {
 			return "", "", err
 		}
-		stacks := []*followed{}
-		for _, n := range o.nested {
-			stacks = append(stacks, n)
-		}
-		slices.SortFunc(stacks, func(a, b *followed) int { return strings.Compare(a.arn, b.arn) })
-		for _, n := range stacks { // before the parent's events are told: the cause comes first
-			if n.over {
-				continue
-			}
-			inner, err := o.fresh(ctx, n)
-			if err != nil && !throttled(err) {
-				return "", "", err
-			}
-			for _, e := range inner {
-				o.tell(n, e)
+		o.discover(root, events)
+		told := map[*followed]bool{}
+		for more := true; more; { // before the parent's events are told: the cause comes first
+			more = false
+			for _, n := range o.below() {
+				if n.over || told[n] {
+					continue
+				}
+				told[n], more = true, true
+				inner, err := o.fresh(ctx, n)
+				if err != nil && !throttled(err) {
+					return "", "", err
+				}
+				o.discover(n, inner)
+				for _, e := range inner {
+					o.tell(n, e)
+				}
 			}
 		}
 		for _, e := range events {
@@ -116,6 +120,34 @@ func (o *operation) follow(ctx context.Context) (status, reason string, err erro
 				return string(e.ResourceStatus), reason, nil
 			}
 		}
+	}
+}
+
+// below gives the nested stacks that are known, in a fixed order.
+func (o *operation) below() (all []*followed) {
+	for _, arn := range slices.Sorted(maps.Keys(o.nested)) {
+		all = append(all, o.nested[arn])
+	}
+	return all
+}
+
+// discover finds the stacks nested in one by its events.
+func (o *operation) discover(f *followed, events []types.StackEvent) {
+	for _, e := range events {
+		physical := aws.ToString(e.PhysicalResourceId)
+		if aws.ToString(e.ResourceType) != typeNested || !strings.HasPrefix(physical, "arn:") || physical == f.arn || o.nested[physical] != nil {
+			continue
+		}
+		n := &followed{arn: physical, seen: map[string]bool{}}
+		if f.stack != nil {
+			nested, _ := f.stack.Nested() // without it the events have no construct path
+			for _, s := range nested {
+				if s.LogicalID == aws.ToString(e.LogicalResourceId) {
+					n.stack = s
+				}
+			}
+		}
+		o.nested[physical] = n
 	}
 }
 
@@ -156,17 +188,6 @@ func (o *operation) tell(f *followed, e types.StackEvent) {
 		if f.arn == o.arn {
 			return // the stack's own state is told by the deployer
 		}
-	} else if kind == typeNested && strings.HasPrefix(physical, "arn:") && o.nested[physical] == nil {
-		n := &followed{arn: physical, seen: map[string]bool{}}
-		if f.stack != nil {
-			below, _ := f.stack.Nested() // without it the events have no construct path
-			for _, s := range below {
-				if s.LogicalID == id {
-					n.stack = s
-				}
-			}
-		}
-		o.nested[physical] = n
 	}
 	if strings.HasSuffix(status, "_FAILED") && !own && !consequence(reason) {
 		if len(o.failures) == 0 {
@@ -209,6 +230,9 @@ func ended(status string) bool {
 }
 
 func throttled(err error) bool {
-	c := code(err)
-	return c == "Throttling" || c == "ThrottlingException" || c == "RequestLimitExceeded"
+	switch code(err) {
+	case "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown":
+		return true
+	}
+	return false
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -76,8 +77,10 @@ func (t *tool) awsProblem(err error) error {
 	var bare *cfn.NotBootstrapped
 	var account *cfn.WrongAccount
 	var stuck *cfn.Stuck
+	var failure *cfn.Failure
 	var api smithy.APIError
 	var network net.Error
+	var name *net.DNSError
 	switch {
 	case err == nil, errors.As(err, new(*Problem)), errors.Is(err, context.Canceled):
 		return err
@@ -88,28 +91,105 @@ func (t *tool) awsProblem(err error) error {
 		return problemf(fmt.Sprintf("Once per account and region: npx aws-cdk@2 bootstrap aws://%s/%s. If it is, is %s the region you mean?", bare.Account, bare.Region, bare.Region), "%v", bare)
 	case errors.As(err, &account):
 		return problemf("Choose other credentials with --profile or AWS_PROFILE, or correct `stages` of sst.App.", "%v", account)
+	case errors.As(err, &failure):
+		return problemf(failureHint(failure), "%v", failure)
 	case errors.As(err, &stuck):
 		return problemf("sst deploy --repair does that; what the stack holds is lost where it has to be deleted.", "%v", stuck)
 	case errors.As(err, &api):
-		name, _ := t.profileName()
-		switch api.ErrorCode() {
-		case "ExpiredToken", "ExpiredTokenException", "RequestExpired":
-			return problemf("Renew them (aws sso login --profile "+name+" for single sign-on) and run the command again.", "the AWS credentials have expired")
-		case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure":
-			return problemf("Are they of another account or partition, or deleted? `aws sts get-caller-identity` tells.", "AWS does not accept the credentials: %s", api.ErrorMessage())
-		case "SignatureDoesNotMatch", "RequestTimeTooSkewed":
-			if strings.Contains(api.ErrorMessage(), "expired") || api.ErrorCode() == "RequestTimeTooSkewed" {
-				return problemf("Set the clock of this machine.", "AWS finds the time of this machine wrong: %s", api.ErrorMessage())
-			}
-			return problemf("", "the secret access key does not fit the access key id: %s", api.ErrorMessage())
-		case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden":
-			return problemf("The policy of these credentials has to allow it.", "AWS refuses: %v", err)
-		case "Throttling", "ThrottlingException", "RequestLimitExceeded":
-			return problemf("Run the command again; what is done is not done twice.", "AWS answers too slowly for so many requests: %v", err)
-		}
-		return problemf("", "%v", err)
+		return t.refused(err, api)
+	case errors.As(err, &name):
+		return problemf("Is the region right, and is there a way to the internet from here?", "AWS cannot be reached: there is no host %s", name.Name)
 	case errors.As(err, &network):
-		return problemf("", "AWS cannot be reached: %v", err)
+		return problemf("", "AWS cannot be reached: %v", last(err))
 	}
 	return problemf("", "%v", err)
+}
+
+// refused turns an answer of AWS that is an error into the user's problem.
+func (t *tool) refused(err error, api smithy.APIError) error {
+	t.log.Info("refused by AWS", "error", err.Error()) // with the request id, which the text below leaves out
+	name, _ := t.profileName()
+	switch api.ErrorCode() {
+	case "ExpiredToken", "ExpiredTokenException", "RequestExpired":
+		return problemf("Renew them (aws sso login --profile "+name+" for single sign-on) and run the command again.", "the AWS credentials have expired")
+	case "InvalidClientTokenId", "UnrecognizedClientException", "InvalidAccessKeyId", "AuthFailure":
+		return problemf("Are they of another partition, or deleted? `aws sts get-caller-identity` tells. A region that has to be switched on for the account says the same.", "AWS does not accept the credentials: %s", api.ErrorMessage())
+	case "OptInRequired", "RegionDisabledException":
+		return problemf("Switch it on under Account, AWS Regions, or choose another with --region.", "the region is not switched on for this account")
+	case "SignatureDoesNotMatch", "RequestTimeTooSkewed", "InvalidSignatureException":
+		if strings.Contains(api.ErrorMessage(), "expired") || strings.Contains(api.ErrorMessage(), "yet current") || api.ErrorCode() == "RequestTimeTooSkewed" {
+			return problemf("Set the clock of this machine.", "AWS finds the time of this machine wrong: %s", api.ErrorMessage())
+		}
+		return problemf("", "the secret access key does not fit the access key id: %s", api.ErrorMessage())
+	case "AccessDenied", "AccessDeniedException", "UnauthorizedOperation", "Forbidden":
+		return denied(err, api)
+	case "Throttling", "ThrottlingException", "ThrottledException", "RequestLimitExceeded", "TooManyRequestsException", "SlowDown":
+		return problemf("Run the command again; what is done is not done twice.", "AWS takes no more requests for the moment: %s", plain(err))
+	}
+	return problemf("", "%s", plain(err))
+}
+
+// notAuthorized is how most services put a missing permission.
+var notAuthorized = regexp.MustCompile(`(?:User: )?(\S+) is not authorized to perform: (\S+?)(?: on resource: (\S+?))?(?: (because .*)|with an explicit deny.*)?$`)
+
+// denied names the action that the policies have to allow; of a service that does not say it, the one that the call needs.
+func denied(err error, api smithy.APIError) error {
+	who, action, resource, because := "these credentials", "", "", ""
+	if m := notAuthorized.FindStringSubmatch(strings.TrimSpace(api.ErrorMessage())); m != nil {
+		who, action, resource, because = m[1], m[2], m[3], m[4]
+	}
+	var op *smithy.OperationError
+	if action == "" && errors.As(err, &op) {
+		action = actionOf(op)
+	}
+	if resource != "" {
+		resource = " on " + resource
+	}
+	hint := "A policy has to allow it."
+	if because != "" {
+		hint = strings.ToUpper(because[:1]) + strings.TrimSuffix(because[1:], ".") + "."
+	}
+	where := ""
+	if op := operationOf(err); op != nil {
+		where = strings.TrimSuffix(strings.TrimSuffix(err.Error(), op.Error()), ": ")
+	}
+	if where != "" {
+		where = " (" + where + ")"
+	}
+	return problemf(hint, "%s may not do %s%s%s", who, action, resource, where)
+}
+
+// actionOf is the action that a policy allows an operation by.
+func actionOf(op *smithy.OperationError) string {
+	name := op.Operation()
+	switch name {
+	case "HeadObject":
+		name = "GetObject"
+	case "UploadPart", "CreateMultipartUpload", "CompleteMultipartUpload":
+		name = "PutObject"
+	case "ListObjectsV2", "HeadBucket":
+		name = "ListBucket"
+	case "Invoke":
+		name = "InvokeFunction"
+	}
+	return strings.ToLower(strings.ReplaceAll(op.Service(), " ", "")) + ":" + name
+}
+
+func operationOf(err error) (op *smithy.OperationError) {
+	errors.As(err, &op)
+	return op
+}
+
+// plain is an error of an AWS call without what the SDK puts around it: what was tried, what AWS says, and which call it was.
+func plain(err error) string {
+	var api smithy.APIError
+	op := operationOf(err)
+	if op == nil || !errors.As(err, &api) {
+		return err.Error()
+	}
+	said := strings.TrimSpace(api.ErrorMessage())
+	if said == "" {
+		said = api.ErrorCode()
+	}
+	return fmt.Sprintf("%s%s (%s %s: %s)", strings.TrimSuffix(err.Error(), op.Error()), strings.TrimSuffix(said, "."), op.Service(), op.Operation(), api.ErrorCode())
 }

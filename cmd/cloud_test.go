@@ -17,6 +17,7 @@ import (
 //	cloud fail WHAT STACK ID REASON...   a create, update, delete or rollback of a resource fails
 //	cloud fault ACTION CODE MESSAGE...   each call of the action is refused; ACTION "" ends that
 //	cloud slow STACK ID DURATION  a resource takes that long, in virtual time
+//	cloud clock DURATION         AWS's clock is ahead of the machine's
 //	cloud deny ROLE              nobody may assume the role
 //	cloud status STACK           prints the status of a stack
 //	cloud await STACK STATUS     waits until the stack has the status
@@ -69,6 +70,10 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		d, err := time.ParseDuration(args[3])
 		ts.Check(err)
 		c.slow[args[1]+"/"+args[2]] = d
+	case "clock":
+		ahead, err := time.ParseDuration(args[1])
+		ts.Check(err)
+		c.Clock(ahead)
 	case "deny":
 		c.Deny(args[1])
 	case "status":

@@ -91,7 +91,7 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	for _, r := range results {
 		one := deployedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Outputs: shownOutputs(r.Outputs), Seconds: r.Duration.Seconds()}
 		if r.Err != nil {
-			one.Error = r.Err.Error()
+			one.Error = plain(r.Err)
 			if d := failureDiagnostic(p, r.Err); d != nil {
 				places = append(places, d)
 			} else if problem == nil {

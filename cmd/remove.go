@@ -66,7 +66,7 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	for _, r := range results {
 		one := removedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Seconds: r.Duration.Seconds()}
 		if r.Err != nil {
-			one.Error = r.Err.Error()
+			one.Error = plain(r.Err)
 			if d := removalDiagnostic(p, r.Err); d != nil {
 				places = append(places, d)
 			} else if problem == nil {

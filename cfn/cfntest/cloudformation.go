@@ -82,6 +82,20 @@ func (s *Server) onStack(r *request, st *stack) ([]element, *Error) {
 		if st.deleted {
 			return nil, nil
 		}
+		st.retained = map[string]bool{}
+		for _, id := range r.list("RetainResources") {
+			switch {
+			case st.status != "DELETE_FAILED":
+				return nil, invalid("Specify resources to retain only when deleting a stack that is in the DELETE_FAILED state.")
+			case !st.resources[id]:
+				return nil, invalid("The following resources to retain do not exist in the stack: [%s]", id)
+			}
+			st.retained[id] = true
+		}
+		if strings.HasSuffix(st.status, "_IN_PROGRESS") && st.status != "REVIEW_IN_PROGRESS" && st.status != "DELETE_IN_PROGRESS" &&
+			!strings.HasPrefix(st.status, "CREATE_") && !strings.HasPrefix(st.status, "ROLLBACK_") {
+			return nil, invalid("Stack [%s] cannot be deleted while in status %s", st.arn, st.status)
+		}
 		st.token = r.form.Get("ClientRequestToken")
 		s.remove(st)
 		return nil, nil
@@ -95,14 +109,20 @@ func (s *Server) onStack(r *request, st *stack) ([]element, *Error) {
 		st.token = r.form.Get("ClientRequestToken")
 		s.set(st, "UPDATE_ROLLBACK_IN_PROGRESS", "User Initiated")
 		stuck, at := "", s.now.Add(s.real(s.options.Duration(st.name, "", "")))
+		skipped := r.list("ResourcesToSkip")
+		for _, id := range skipped {
+			if last := st.last(id); last != "UPDATE_FAILED" {
+				return nil, invalid("Resource %s cannot be skipped: it is in %s, only resources in UPDATE_FAILED can be.", id, last)
+			}
+		}
 		for id := range st.resources {
-			if reason := s.fails["rollback "+st.name+"/"+id]; reason != "" {
+			if reason := s.fails["rollback "+st.known()+"/"+id]; reason != "" && !slices.Contains(skipped, id) {
 				stuck = id
 			}
 		}
 		st.plan(at, func() {
 			if stuck != "" {
-				s.event(st, stuck, stuck, "", "UPDATE_FAILED", s.fails["rollback "+st.name+"/"+stuck])
+				s.event(st, stuck, stuck, "", "UPDATE_FAILED", s.fails["rollback "+st.known()+"/"+stuck])
 				s.set(st, "UPDATE_ROLLBACK_FAILED", "The following resource(s) failed to update: ["+stuck+"]. ")
 				return
 			}
@@ -120,7 +140,7 @@ func (s *Server) onStack(r *request, st *stack) ([]element, *Error) {
 			for _, id := range ids {
 				if st.resources[id] {
 					all = append(all, []element{{"StackName", st.name}, {"StackId", st.arn}, {"LogicalResourceId", id}, {"PhysicalResourceId", c.physical(id)},
-						{"ResourceType", t.Resources[id].Type}, {"Timestamp", stamp(st.created)}, {"ResourceStatus", "CREATE_COMPLETE"}})
+						{"ResourceType", t.Resources[id].Type}, {"Timestamp", stamp(st.created)}, {"ResourceStatus", st.last(id)}})
 				}
 			}
 		}

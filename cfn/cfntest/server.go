@@ -62,7 +62,8 @@ type Server struct {
 	denied  map[string]bool   // roles that nobody may assume
 	roles   map[string]bool   // names of the roles there are
 	buckets map[string]map[string][]byte
-	uploads map[string]map[int][]byte
+	uploads map[string]*upload
+	clock   time.Duration         // how far this clock is ahead of the machine's
 	params  map[string]*parameter // region/name
 	stacks  []*stack
 	fails   map[string]string // failure key → reason
@@ -81,7 +82,7 @@ func New(o Options) *Server {
 		o.PageSize = 100
 	}
 	s := &Server{options: o, keys: map[string]string{Key: ""}, denied: map[string]bool{}, roles: map[string]bool{},
-		buckets: map[string]map[string][]byte{}, uploads: map[string]map[int][]byte{}, params: map[string]*parameter{}, grants: map[string]grant{}, fails: map[string]string{}}
+		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, grants: map[string]grant{}, fails: map[string]string{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = s.http.URL
 	return s
@@ -149,6 +150,30 @@ func (s *Server) Fault(f func(Call) *Error) {
 	s.fault = f
 }
 
+// Clock sets how far AWS's clock is ahead of this machine's.
+func (s *Server) Clock(ahead time.Duration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.clock = ahead
+}
+
+// Put puts an object into a bucket.
+func (s *Server) Put(bucket, key string, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.buckets[bucket] == nil {
+		s.buckets[bucket] = map[string][]byte{}
+	}
+	s.buckets[bucket][key] = data
+}
+
+// Object gives an object of a bucket, nil when there is none.
+func (s *Server) Object(bucket, key string) []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buckets[bucket][key]
+}
+
 // Calls gives what was called since the last time.
 func (s *Server) Calls() []Call {
 	s.mu.Lock()
@@ -203,6 +228,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		fail = s.fault(req.Call)
 	}
 	w.Header().Set("X-Amzn-Requestid", fmt.Sprintf("00000000-0000-4000-8000-%012d", s.serial))
+	w.Header().Set("Date", s.now.Add(s.clock).UTC().Format(http.TimeFormat))
 	if fail != nil {
 		req.refuse(w, fail)
 		return
@@ -225,12 +251,11 @@ func (s *Server) authenticate(r *http.Request, req *request) (string, *Error) {
 		return "", &Error{403, "MissingAuthenticationToken", "Request is missing Authentication Token"}
 	}
 	date, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
-	if err != nil || s.now.Sub(date).Abs() > 15*time.Minute {
-		code := "SignatureDoesNotMatch"
+	if now := s.now.Add(s.clock); err != nil || now.Sub(date).Abs() > 15*time.Minute {
 		if req.Service == "s3" {
-			code = "RequestTimeTooSkewed"
+			return "", &Error{403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."}
 		}
-		return "", &Error{403, code, "Signature expired: " + r.Header.Get("X-Amz-Date") + " is now earlier than " + s.now.UTC().Add(-15*time.Minute).Format("20060102T150405Z")}
+		return "", &Error{403, "SignatureDoesNotMatch", "Signature expired: " + r.Header.Get("X-Amz-Date") + " is now earlier than " + now.UTC().Add(-15*time.Minute).Format("20060102T150405Z")}
 	}
 	role, known := s.keys[req.key]
 	if !known {

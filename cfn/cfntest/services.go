@@ -3,9 +3,12 @@ package cfntest
 import (
 	"bytes"
 	"crypto/md5"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"maps"
 	"net/http"
@@ -45,6 +48,10 @@ func (s *Server) sts(w http.ResponseWriter, r *request) {
 func s3Action(r *http.Request, object string) string {
 	q := r.URL.Query()
 	switch {
+	case object == "" && q.Has("uploads"):
+		return "ListMultipartUploads"
+	case r.Method == http.MethodGet && q.Has("uploadId"):
+		return "ListParts"
 	case object == "" && q.Has("location"):
 		return "GetBucketLocation"
 	case object == "" && q.Has("encryption"):
@@ -71,6 +78,17 @@ func s3Action(r *http.Request, object string) string {
 	return r.Method
 }
 
+// upload is a multipart upload that is not complete.
+type upload struct {
+	id, bucket, key string
+	begun           time.Time
+	parts           map[int][]byte
+}
+
+func checksum(data []byte) string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE(data)))
+}
+
 // minPart is the least that a part of a multipart upload has, the last one excepted.
 const minPart = 5 << 20
 
@@ -91,6 +109,10 @@ func (s *Server) s3(w http.ResponseWriter, r *request) {
 		io.WriteString(w, xml.Header+b.String())
 	}
 	query := r.http.URL.Query()
+	if sum := r.http.Header.Get("X-Amz-Checksum-Crc32"); sum != "" && r.http.Method == http.MethodPut && sum != checksum(r.body) {
+		r.refuse(w, &Error{400, "BadDigest", "The CRC32 you specified did not match the calculated checksum."})
+		return
+	}
 	switch r.Action {
 	case "GetBucketLocation":
 		where := ""
@@ -101,9 +123,14 @@ func (s *Server) s3(w http.ResponseWriter, r *request) {
 	case "GetBucketEncryption":
 		reply(element{"ServerSideEncryptionConfiguration", []element{{"Rule", []element{{"ApplyServerSideEncryptionByDefault", []element{{"SSEAlgorithm", "AES256"}}}}}}})
 	case "ListObjectsV2":
-		root := []element{{"Name", r.bucket}, {"IsTruncated", "false"}}
+		root, most := []element{{"Name", r.bucket}, {"IsTruncated", "false"}}, 1000
+		fmt.Sscan(query.Get("max-keys"), &most)
 		for _, key := range slices.Sorted(maps.Keys(bucket)) {
 			if strings.HasPrefix(key, query.Get("prefix")) {
+				if most--; most < 0 {
+					root[1].value = "true"
+					break
+				}
 				root = append(root, element{"Contents", []element{{"Key", key}, {"Size", len(bucket[key])}, {"ETag", etag(bucket[key])}, {"LastModified", "2026-01-01T00:00:00.000Z"}}})
 			}
 		}
@@ -124,40 +151,78 @@ func (s *Server) s3(w http.ResponseWriter, r *request) {
 			w.Write(data)
 		}
 	case "CreateMultipartUpload":
-		id := fmt.Sprintf("upload-%d", s.serial)
-		s.uploads[id] = map[int][]byte{}
-		reply(element{"InitiateMultipartUploadResult", []element{{"Bucket", r.bucket}, {"Key", r.object}, {"UploadId", id}}})
-	case "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload":
-		parts, ok := s.uploads[query.Get("uploadId")]
-		if !ok {
+		u := &upload{id: fmt.Sprintf("upload-%d", s.serial), bucket: r.bucket, key: r.object, begun: s.now, parts: map[int][]byte{}}
+		s.uploads[u.id] = u
+		reply(element{"InitiateMultipartUploadResult", []element{{"Bucket", r.bucket}, {"Key", r.object}, {"UploadId", u.id}}})
+	case "ListMultipartUploads":
+		root := []element{{"Bucket", r.bucket}, {"IsTruncated", "false"}}
+		for _, id := range slices.Sorted(maps.Keys(s.uploads)) {
+			if u := s.uploads[id]; u.bucket == r.bucket && strings.HasPrefix(u.key, query.Get("prefix")) {
+				root = append(root, element{"Upload", []element{{"Key", u.key}, {"UploadId", id}, {"Initiated", stamp(u.begun)}, {"ChecksumAlgorithm", "CRC32"}}})
+			}
+		}
+		reply(element{"ListMultipartUploadsResult", root})
+	case "ListParts", "UploadPart", "CompleteMultipartUpload", "AbortMultipartUpload":
+		u := s.uploads[query.Get("uploadId")]
+		if u == nil || u.bucket != r.bucket || u.key != r.object {
 			r.refuse(w, &Error{404, "NoSuchUpload", "The specified upload does not exist."})
 			return
 		}
-		switch r.Action {
-		case "UploadPart":
-			n, _ := strconv.Atoi(query.Get("partNumber"))
-			parts[n] = r.body
-			w.Header().Set("ETag", etag(r.body))
-			return
-		case "AbortMultipartUpload":
-			delete(s.uploads, query.Get("uploadId"))
-			w.WriteHeader(http.StatusNoContent)
+		s.onUpload(w, r, u, bucket, reply)
+	default:
+		r.refuse(w, &Error{501, "NotImplemented", r.Action})
+	}
+}
+
+// onUpload does what goes on with a multipart upload.
+func (s *Server) onUpload(w http.ResponseWriter, r *request, u *upload, bucket map[string][]byte, reply func(element)) {
+	numbers := slices.Sorted(maps.Keys(u.parts))
+	switch r.Action {
+	case "UploadPart":
+		n, _ := strconv.Atoi(r.http.URL.Query().Get("partNumber"))
+		u.parts[n] = r.body
+		w.Header().Set("ETag", etag(r.body))
+		w.Header().Set("X-Amz-Checksum-Crc32", checksum(r.body))
+	case "ListParts":
+		root := []element{{"Bucket", r.bucket}, {"Key", r.object}, {"UploadId", u.id}, {"IsTruncated", "false"}}
+		for _, n := range numbers {
+			root = append(root, element{"Part", []element{{"PartNumber", n}, {"ETag", etag(u.parts[n])}, {"Size", len(u.parts[n])}, {"ChecksumCRC32", checksum(u.parts[n])}}})
+		}
+		reply(element{"ListPartsResult", root})
+	case "AbortMultipartUpload":
+		delete(s.uploads, u.id)
+		w.WriteHeader(http.StatusNoContent)
+	case "CompleteMultipartUpload":
+		var wanted struct {
+			Part []struct {
+				PartNumber    int
+				ETag          string
+				ChecksumCRC32 string
+			}
+		}
+		if err := xml.Unmarshal(r.body, &wanted); err != nil || len(wanted.Part) == 0 {
+			r.refuse(w, &Error{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema."})
 			return
 		}
 		var whole bytes.Buffer
-		numbers := slices.Sorted(maps.Keys(parts))
-		for i, n := range numbers {
-			if i < len(numbers)-1 && len(parts[n]) < minPart {
+		for i, p := range wanted.Part {
+			data, there := u.parts[p.PartNumber]
+			switch {
+			case i > 0 && p.PartNumber <= wanted.Part[i-1].PartNumber:
+				r.refuse(w, &Error{400, "InvalidPartOrder", "The list of parts was not in ascending order."})
+				return
+			case !there || p.ETag != etag(data) || p.ChecksumCRC32 != checksum(data):
+				r.refuse(w, &Error{400, "InvalidPart", "One or more of the specified parts could not be found."})
+				return
+			case i < len(wanted.Part)-1 && len(data) < minPart:
 				r.refuse(w, &Error{400, "EntityTooSmall", "Your proposed upload is smaller than the minimum allowed object size."})
 				return
 			}
-			whole.Write(parts[n])
+			whole.Write(data)
 		}
 		bucket[r.object] = whole.Bytes()
-		delete(s.uploads, query.Get("uploadId"))
+		delete(s.uploads, u.id)
 		reply(element{"CompleteMultipartUploadResult", []element{{"Bucket", r.bucket}, {"Key", r.object}, {"ETag", etag(whole.Bytes())}}})
-	default:
-		r.refuse(w, &Error{501, "NotImplemented", r.Action})
 	}
 }
 

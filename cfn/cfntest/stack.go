@@ -13,6 +13,7 @@ import (
 
 type stack struct {
 	name, arn, region, serial string
+	alias                     string // of a nested stack: its name without the serial, as Fail takes it
 	status, reason            string
 	parent                    string // ARN
 	created, updated          time.Time
@@ -25,6 +26,7 @@ type stack struct {
 	protected                 bool
 	deleted                   bool
 	resources                 map[string]bool // logical ids that exist
+	retained                  map[string]bool // by the deletion under way
 	nested                    map[string]string
 	events                    []event // oldest first
 	changeSets                []*changeSet
@@ -103,6 +105,24 @@ func (st *stack) plan(at time.Time, do func()) {
 	st.timeline = slices.Insert(st.timeline, i, step{at, do})
 }
 
+// known is the name that tests call the stack by.
+func (st *stack) known() string {
+	if st.alias != "" {
+		return st.alias
+	}
+	return st.name
+}
+
+// last is the status of a resource.
+func (st *stack) last(logical string) string {
+	for _, e := range slices.Backward(st.events) {
+		if e.logical == logical && e.physical != st.arn {
+			return e.status
+		}
+	}
+	return ""
+}
+
 func (s *Server) event(st *stack, logical, physical, kind, status, reason string) {
 	st.events = append(st.events, event{fmt.Sprintf("%s-%s-%d", logical, status, len(st.events)), logical, physical, kind, status, reason, st.token, s.now})
 }
@@ -160,7 +180,7 @@ func (s *Server) execute(st *stack, t *template, params map[string]string, start
 			w.verb = "UPDATE"
 		}
 		w.end = begin.Add(s.real(s.options.Duration(st.name, id, r.Type)))
-		w.fails = s.fails[strings.ToLower(w.verb)+" "+st.name+"/"+id]
+		w.fails = s.fails[strings.ToLower(w.verb)+" "+st.known()+"/"+id]
 		if r.Type == "AWS::CloudFormation::Stack" && w.verb == "CREATE" {
 			w.end, w.fails = s.nest(st, c, id, begin)
 		}
@@ -204,6 +224,9 @@ func (s *Server) execute(st *stack, t *template, params map[string]string, start
 		switch {
 		case w.fails != "" && !w.end.After(end):
 			blamed = append(blamed, w.id)
+			if w.verb == "UPDATE" { // is rolled back as well
+				done = append(done, w)
+			}
 			st.plan(end, func() { s.event(st, w.id, physical, kind, w.verb+"_FAILED", w.fails) })
 		case w.end.After(end):
 			blamed = append(blamed, w.id)
@@ -278,7 +301,7 @@ func (s *Server) rollBack(st *stack, c scope, verb string, done []*work, at time
 	st.plan(at, func() { s.set(st, prefix+"ROLLBACK_IN_PROGRESS", reason+"Rollback requested by user.") })
 	end := at
 	for _, w := range slices.Backward(done) {
-		if stuck := s.fails["rollback "+st.name+"/"+w.id]; stuck != "" {
+		if stuck := s.fails["rollback "+st.known()+"/"+w.id]; stuck != "" {
 			st.plan(end, func() {
 				s.event(st, w.id, c.physical(w.id), c.t.Resources[w.id].Type, w.verb+"_FAILED", stuck)
 				if prefix != "" {
@@ -320,7 +343,7 @@ func (s *Server) rollBack(st *stack, c scope, verb string, done []*work, at time
 func (s *Server) planDelete(st *stack, c scope, id string, at time.Time) time.Time {
 	r := c.t.Resources[id]
 	physical := c.physical(id)
-	if strings.HasPrefix(r.DeletionPolicy, "Retain") {
+	if strings.HasPrefix(r.DeletionPolicy, "Retain") || st.retained[id] {
 		st.plan(at, func() {
 			delete(st.resources, id)
 			s.event(st, id, physical, r.Type, "DELETE_SKIPPED", "")
@@ -329,7 +352,7 @@ func (s *Server) planDelete(st *stack, c scope, id string, at time.Time) time.Ti
 	}
 	st.plan(at, func() { s.event(st, id, physical, r.Type, "DELETE_IN_PROGRESS", "") })
 	end := at.Add(s.real(s.options.Duration(st.name, id, r.Type)))
-	reason := s.fails["delete "+st.name+"/"+id]
+	reason := s.fails["delete "+st.known()+"/"+id]
 	st.plan(end, func() {
 		if reason == "" && r.Type == "AWS::S3::Bucket" && len(s.buckets[physical]) > 0 {
 			reason = "The bucket you tried to delete is not empty (Service: S3, Status Code: 409)"
@@ -450,6 +473,7 @@ func (s *Server) nest(st *stack, c scope, id string, begin time.Time) (time.Time
 		return begin, fail.Message
 	}
 	child := s.newStack(st.name+"-"+id+"-"+st.serial, st.region)
+	child.alias = st.known() + "-" + id
 	child.parent, child.body, child.token, child.status = st.arn, body, st.token, "CREATE_IN_PROGRESS"
 	st.nested[id] = child.arn
 	params := map[string]string{}
