@@ -44,13 +44,15 @@ var (
 type DialOptions struct {
 	URL       string // ws:// or wss://
 	Header    http.Header
-	Token     string  // bearer token of the relay
-	Sign      *Signer // for a relay on AWS
-	Name      string  // shown to other developers; default: the host's name
-	TakeOver  bool    // replace a developer who is registered already
+	Token     string   // bearer token of the relay
+	Sign      *Signer  // for a relay on AWS
+	Name      string   // shown to other developers; default: the host's name
+	TakeOver  bool     // from developers who run the same already
+	Only      []string // functions to run, the others are left to other developers; nil: all
 	Handler   Handler
 	Logger    *slog.Logger
 	OnState   func(State, error) // called in order, must not block
+	OnNotice  func(Notice)       // of what other developers do; likewise
 	Key       ed25519.PrivateKey // of the stage; with it, only sealed sessions are accepted
 	Heartbeat time.Duration      // between pings while something runs; three times that otherwise; 0 = 4.5 s
 	Lifetime  time.Duration      // of a connection, before the next one is made and takes over; 0 = 110 minutes
@@ -68,6 +70,7 @@ type Conn struct {
 	cancel   context.CancelCauseFunc
 	sock     atomic.Pointer[socket]
 	memory   atomic.Int64
+	known    atomic.Bool          // the relay has registered us once
 	slept    func() time.Duration // how long the machine slept since the last call
 	wake     atomic.Bool          // set by Wake
 	reading  sync.Mutex           // one frame at a time, also while two connections are open
@@ -133,6 +136,7 @@ func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
 		c.cancel(ErrClosed)
 		return nil, fmt.Errorf("dial relay: %w", err)
 	}
+	c.known.Store(true)
 	c.sock.Store(sock)
 	c.state(Connected, nil)
 	c.wg.Add(1)
@@ -150,7 +154,9 @@ func (c *Conn) state(s State, err error) {
 }
 
 func (c *Conn) hello() hello {
-	h := hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, TakeOver: c.opts.TakeOver}
+	h := hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, Only: c.opts.Only}
+	h.Again = c.known.Load()
+	h.TakeOver = c.opts.TakeOver && !h.Again // who lost it meanwhile does not get it back by himself
 	if c.key != nil {
 		h.Key, h.Signed = c.key.public(), c.key.signed
 	}
@@ -215,7 +221,9 @@ func connect(ctx context.Context, a address, h hello) (*socket, welcome, error) 
 	sock.send(helloFrame(h))
 	for {
 		f, err := readFrame(sock)
-		if err == nil && f.Type == typeNak {
+		if err == nil && f.Type == typeNak && f.Code == "developer-present" {
+			err = presentError(f.Data)
+		} else if err == nil && f.Type == typeNak {
 			err = fmt.Errorf("relay refused: %s %s", f.Code, f.Data)
 		}
 		if err == nil && f.Type == typeWelcome {
@@ -233,6 +241,12 @@ func connect(ctx context.Context, a address, h hello) (*socket, welcome, error) 
 			return nil, w, err
 		}
 	}
+}
+
+func presentError(data []byte) *PresentError {
+	err := &PresentError{}
+	json.Unmarshal(data, err)
+	return err
 }
 
 func helloFrame(h hello) *Frame {
@@ -299,10 +313,7 @@ func (c *Conn) run(sock *socket) {
 	for {
 		err := c.attend(sock)
 		c.sock.Store(nil)
-		c.mu.Lock()
-		replaced := c.replaced
-		c.mu.Unlock()
-		if replaced {
+		if c.isReplaced() {
 			c.state(Replaced, err)
 			return
 		}
@@ -322,12 +333,22 @@ func (c *Conn) run(sock *socket) {
 			if c.ctx.Err() != nil {
 				return
 			}
+			if present := (*PresentError)(nil); errors.As(err, &present) {
+				c.state(Replaced, err)
+				return
+			}
 			c.state(Disconnected, err)
 		}
 		c.sock.Store(sock)
 		c.state(Connected, nil)
 		c.resume()
 	}
+}
+
+func (c *Conn) isReplaced() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.replaced
 }
 
 // backoff is exponential from 50 ms, with full jitter, never less than 5 ms.
@@ -514,8 +535,19 @@ func (c *Conn) frame(sock *socket, f *Frame) error {
 			c.mu.Lock()
 			c.replaced = f.Code == "replaced"
 			c.mu.Unlock()
+			if c.isReplaced() {
+				return presentError(f.Data)
+			}
 			return fmt.Errorf("relay says bye: %s %s", f.Code, f.Data)
 		}
+	case typeNotice:
+		if f.From == "" && c.opts.OnNotice != nil {
+			n := Notice{Kind: f.Code}
+			if json.Unmarshal(f.Data, &n) == nil {
+				c.opts.OnNotice(n)
+			}
+		}
+		return nil
 	case typeNak:
 		return c.nak(f)
 	}
@@ -681,7 +713,7 @@ func (c *Conn) nak(f *Frame) error {
 		c.mu.Lock()
 		c.replaced = true
 		c.mu.Unlock()
-		return fmt.Errorf("another developer is registered: %s", f.Data)
+		return presentError(f.Data)
 	}
 	return nil
 }

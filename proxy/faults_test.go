@@ -225,7 +225,7 @@ func TestDeveloperPresent(t *testing.T) {
 	defer first.Close()
 	if _, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: relay.URL, Handler: h}); err == nil {
 		t.Fatal("a second developer was let in without taking over")
-	} else if want := `dial relay: relay refused: developer-present {"name":"ada"}`; err.Error() != want {
+	} else if want := "dial relay: ada is connected"; err.Error() != want {
 		t.Errorf("got %q, want %q", err, want)
 	}
 	second, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: relay.URL, Handler: h, TakeOver: true})

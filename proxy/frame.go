@@ -27,6 +27,7 @@ const (
 	typePong    = "pong"    // relay -> end
 	typeBye     = "bye"     // both: the sender is leaving, or the receiver must
 	typeNak     = "nak"     // both: a frame was refused, reason in e
+	typeNotice  = "notice"  // relay -> developer: what others do
 	typeResume  = "resume"  // both: the connection is new; k says what has arrived
 )
 

@@ -25,7 +25,8 @@ const (
 
 // goldenFrames has one of every type; docs/protocol.md shows them.
 var goldenFrames = map[string]Frame{
-	"hello":   {Type: typeHello, Data: []byte(`{"role":"sandbox","min":1,"max":1}`)},
+	"hello":   {Type: typeHello, Data: []byte(`{"role":"sandbox","min":1,"max":1,"function":"web/Notes"}`)},
+	"notice":  {Type: typeNotice, Code: NoticeTaken, Data: []byte(`{"name":"grace","functions":["web/Notes"]}`)},
 	"welcome": {Type: typeWelcome, Data: []byte(`{"connection":"5d41402abc4b2a76","version":1,"frame":31000,"codecs":["gzip"],"developer":"ada","present":true}`)},
 	"init":    {Type: typeInit, Seq: 1, Data: []byte(`{"function":"web/Notes","runtime":"nodejs24.x","memory":1024,"timeout":10,"arch":"x86_64","env":{"TABLE":"notes"}}`)},
 	"req":     {Type: typeReq, ID: testID, Seq: 2, Ack: 1, Data: []byte("{\"request\":\"8f14e45f-ceea-467f-a8d2-0a1b2c3d4e5f\",\"remaining\":9871,\"arn\":\"arn:aws:lambda:eu-west-1:123456789012:function:notes\"}\n{\"n\":1e400}")},

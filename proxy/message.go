@@ -186,14 +186,17 @@ const (
 
 // hello is the body of a hello frame.
 type hello struct {
-	Role     string `json:"role"` // "developer" or "sandbox"
-	Min      int    `json:"min"`
-	Max      int    `json:"max"`
-	Instance string `json:"instance,omitempty"` // developer: the same over reconnects of one process
-	Name     string `json:"name,omitempty"`
-	TakeOver bool   `json:"takeOver,omitempty"`
-	Key      string `json:"key,omitempty"`       // developer: of this run
-	Signed   string `json:"signature,omitempty"` // by the stage's key
+	Role     string   `json:"role"` // "developer" or "sandbox"
+	Min      int      `json:"min"`
+	Max      int      `json:"max"`
+	Instance string   `json:"instance,omitempty"` // developer: the same over reconnects of one process
+	Name     string   `json:"name,omitempty"`
+	Function string   `json:"function,omitempty"` // sandbox: which function it is of
+	TakeOver bool     `json:"takeOver,omitempty"`
+	Again    bool     `json:"again,omitempty"`     // developer: this process was registered before
+	Only     []string `json:"only,omitempty"`      // developer: functions it runs; none: all
+	Key      string   `json:"key,omitempty"`       // developer: of this run
+	Signed   string   `json:"signature,omitempty"` // by the stage's key
 }
 
 // welcome is the body of a welcome frame.

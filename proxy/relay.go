@@ -61,13 +61,13 @@ type Stats struct {
 // Relay is the WebSocket endpoint that sandboxes and the developer connect to. It keeps no message: what it cannot
 // deliver it refuses with a nak, and the ends, which hold on to what is not acknowledged, send again.
 type Relay struct {
-	opts      RelayOptions
-	log       *slog.Logger
-	upgrader  websocket.Upgrader
-	format    format
-	conns     sync.Map // connection id -> *peer
-	developer atomic.Pointer[peer]
-	wg        sync.WaitGroup
+	opts     RelayOptions
+	log      *slog.Logger
+	upgrader websocket.Upgrader
+	format   format
+	conns    sync.Map // connection id -> *peer
+	registry atomic.Pointer[Registry]
+	wg       sync.WaitGroup
 
 	frames, bytes, refused, accepted, open atomic.Int64
 
@@ -81,6 +81,13 @@ type peer struct {
 	id     string
 	prefix []byte // {"from":"<id>",
 	hello  atomic.Pointer[hello]
+	route  atomic.Pointer[route]
+}
+
+// route is where the frames of a sandbox go, as long as the registry is the same.
+type route struct {
+	registry *Registry
+	target   *peer // nil: nobody
 }
 
 // NewRelay makes a Relay; Close it to end its connections.
@@ -91,6 +98,7 @@ func NewRelay(opts RelayOptions) *Relay {
 		r.opts.Idle = orDefault(opts.Idle, gatewayIdle)
 		r.opts.Lifetime = orDefault(opts.Lifetime, gatewayLifetime)
 	}
+	r.registry.Store(&Registry{})
 	r.upgrader = websocket.Upgrader{
 		ReadBufferSize: 4096, WriteBufferSize: 4096, WriteBufferPool: &relayWriteBuffers,
 		CheckOrigin: func(*http.Request) bool { return true }, // check has refused every Origin already
@@ -157,7 +165,7 @@ func (r *Relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	r.accepted.Add(1)
 	r.serve(p, exceeded)
 	r.conns.Delete(p.id)
-	r.developer.CompareAndSwap(p, nil)
+	r.leave(p)
 	<-p.gone
 	r.open.Add(-1)
 }
@@ -256,7 +264,7 @@ func (r *Relay) route(p *peer, b *buffer) {
 	switch {
 	case h == nil:
 		code = "hello-first"
-	case h.Role == roleDeveloper && !r.registered(p, h):
+	case h.Role == roleDeveloper && !r.registry.Load().Has(h.Instance):
 		code = "not-registered"
 	case h.Role == roleDeveloper:
 		if to, ok := r.conns.Load(string(v.to)); ok {
@@ -267,7 +275,7 @@ func (r *Relay) route(p *peer, b *buffer) {
 	case v.to != nil:
 		code = "forbidden"
 	default:
-		if target = r.developer.Load(); target == nil {
+		if target = r.developerOf(p, h); target == nil {
 			code = "no-developer"
 		}
 	}
@@ -332,52 +340,88 @@ func (r *Relay) hello(p *peer, v *view) {
 	}
 	if h.Role == roleDeveloper {
 		if other := r.register(p, &h); other != nil {
-			data, _ := json.Marshal(map[string]string{"name": other.Name})
+			data, _ := json.Marshal(other)
 			p.send(&Frame{Version: Version, Type: typeNak, Code: "developer-present", Data: data})
 			return
 		}
 	} else {
 		p.hello.Store(&h)
+		p.route.Store(nil) // it may be of another function than before
 	}
 	answer := welcome{Connection: p.id, Version: min(h.Max, Version), Frame: r.format.frame, Codecs: []string{codecGzip}}
 	if r.format.raw {
 		answer.Codecs = append(answer.Codecs, codecRaw)
 	}
-	if dev := r.developer.Load(); dev != nil {
-		h := dev.hello.Load()
-		answer.Present, answer.Developer, answer.Key, answer.Signed = true, h.Name, h.Key, h.Signed
+	if dev, ok := r.registry.Load().For(h.Function); ok {
+		answer.Present, answer.Developer, answer.Key, answer.Signed = true, dev.Name, dev.Key, dev.Signed
 	}
 	data, _ := json.Marshal(answer)
 	p.send(&Frame{Version: Version, Type: typeWelcome, Data: data})
 }
 
-// register makes p the developer's end, or returns who is it already. The same instance may always come back: its old
-// connection is half dead at best.
-func (r *Relay) register(p *peer, h *hello) (other *hello) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if old := r.developer.Load(); old != nil && old != p {
-		was := old.hello.Load()
-		if was.Instance != h.Instance && !h.TakeOver {
-			return was
-		}
-		if was.Instance != h.Instance {
-			data, _ := json.Marshal(map[string]string{"name": h.Name})
-			old.send(&Frame{Version: Version, Type: typeBye, Code: "replaced", Data: data})
-			old.close(websocket.CloseNormalClosure, "replaced")
-		} else { // it hands over, and closes the old one itself, unless that is dead
-			time.AfterFunc(2*connOverlap, func() { old.close(websocket.CloseNormalClosure, "replaced") })
+// developerOf gives the developer's end that runs what a sandbox is for.
+func (r *Relay) developerOf(p *peer, h *hello) *peer {
+	registry := r.registry.Load()
+	if known := p.route.Load(); known != nil && known.registry == registry {
+		return known.target
+	}
+	next := &route{registry: registry}
+	if c, ok := registry.For(h.Function); ok {
+		if to, ok := r.conns.Load(c.Connection); ok {
+			next.target = to.(*peer)
 		}
 	}
-	p.hello.Store(h)
-	r.developer.Store(p)
-	return nil
+	p.route.Store(next)
+	return next.target
 }
 
-// registered says whether p is the developer's end, or a connection that it still has from before.
-func (r *Relay) registered(p *peer, h *hello) bool {
-	dev := r.developer.Load()
-	return dev == p || dev != nil && h.Instance != "" && dev.hello.Load().Instance == h.Instance
+// register makes p a developer's end, or says who is in its place.
+func (r *Relay) register(p *peer, h *hello) *PresentError {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	registry := *r.registry.Load()
+	if h.Instance == "" {
+		h.Instance = p.id
+	}
+	claim := Claim{Connection: p.id, Instance: h.Instance, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signed}
+	for _, was := range registry {
+		if was.Instance == h.Instance && was.Connection != p.id { // it hands over, and closes the old one itself, unless that is dead
+			if old, ok := r.conns.Load(was.Connection); ok {
+				time.AfterFunc(2*connOverlap, func() { old.(*peer).close(websocket.CloseNormalClosure, "replaced") })
+			}
+		}
+	}
+	next, notices, refused := registry.Register(claim, h.TakeOver, h.Again)
+	if refused == nil {
+		p.hello.Store(h)
+		r.registry.Store(&next)
+	}
+	r.tell(notices)
+	return refused
+}
+
+// leave ends the registration of a connection that has ended.
+func (r *Relay) leave(p *peer) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	next, notices := r.registry.Load().Leave(p.id)
+	r.registry.Store(&next)
+	r.tell(notices)
+}
+
+// tell sends notices to developers' ends. Called with mu held.
+func (r *Relay) tell(notices []Notice) {
+	for _, n := range notices {
+		to, ok := r.conns.Load(n.Connection)
+		if !ok {
+			continue
+		}
+		p := to.(*peer)
+		p.send(n.Frame())
+		if n.Kind == NoticeReplaced {
+			p.close(websocket.CloseNormalClosure, "replaced")
+		}
+	}
 }
 
 // refuse answers a frame with a nak that repeats what identifies it.

@@ -261,7 +261,9 @@ func (s *Sandbox) finish(c *call, r *Response) {
 	c.answer <- r
 }
 
-var sandboxHello = hello{Role: roleSandbox, Min: MinVersion, Max: Version}
+func (s *Sandbox) hello() hello {
+	return hello{Role: roleSandbox, Min: MinVersion, Max: Version, Function: s.opts.Init.Function}
+}
 
 // run makes connections while they are wanted.
 func (s *Sandbox) run() {
@@ -280,7 +282,7 @@ func (s *Sandbox) run() {
 		if try > 0 && !sleep(s.ctx, backoff(try, time.Second)) {
 			return
 		}
-		sock, w, err := connect(s.ctx, address{s.opts.URL, s.opts.Header, s.opts.Token, s.opts.Sign}, sandboxHello)
+		sock, w, err := connect(s.ctx, address{s.opts.URL, s.opts.Header, s.opts.Token, s.opts.Sign}, s.hello())
 		s.mu.Lock()
 		s.connecting = err
 		s.mu.Unlock()
@@ -516,7 +518,7 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 			s.mu.Unlock()
 			sock := s.sock.Load()
 			if sock != nil {
-				sock.send(helloFrame(sandboxHello))
+				sock.send(helloFrame(s.hello()))
 			}
 		} else if what.Type == typeResume {
 			s.renew(w)
@@ -575,7 +577,7 @@ func (s *Sandbox) look() {
 	}
 	if s.rekey && sock != nil && now.Sub(s.probed) > probePeriod {
 		s.probed = now
-		sock.send(helloFrame(sandboxHello))
+		sock.send(helloFrame(s.hello()))
 	}
 	if link != nil && sock != nil && !s.rekey {
 		switch {

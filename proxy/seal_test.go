@@ -122,10 +122,8 @@ func TestSealedAgainstMeddling(t *testing.T) {
 		if f.To != "" {
 			return f.To
 		}
-		if dev := relay.developer.Load(); dev != nil {
-			return dev.id
-		}
-		return ""
+		dev, _ := relay.registry.Load().For("web/Echo")
+		return dev.Connection
 	}
 	relay, url := newRelay(t, RelayOptions{Profile: ProfileAPIGateway, Fault: func(frame []byte, deliver func()) {
 		mu.Lock()

@@ -410,8 +410,7 @@ class Sandbox {
         }
         reject(new Error(this.why || "closed"))
       })
-      const hello = { role: "sandbox", min: VERSION, max: VERSION }
-      socket.send(JSON.stringify({ v: VERSION, t: "hello", d: Buffer.from(JSON.stringify(hello)).toString("base64url") }))
+      socket.send(this.hello())
     })
     // From here on frames go to receive.
     socket.onmessage = message => {
@@ -444,8 +443,12 @@ class Sandbox {
   // greet says hello; the welcome tells which key the developer's end has now.
   greet() {
     this.probed = clock()
-    const hello = { role: "sandbox", min: VERSION, max: VERSION }
-    this.write(JSON.stringify({ v: VERSION, t: "hello", d: Buffer.from(JSON.stringify(hello)).toString("base64url") }))
+    this.write(this.hello())
+  }
+
+  hello() {
+    const hello = { role: "sandbox", min: VERSION, max: VERSION, function: this.config.function }
+    return JSON.stringify({ v: VERSION, t: "hello", d: Buffer.from(JSON.stringify(hello)).toString("base64url") })
   }
 
   // reach makes a connection while a call needs one, and once in init.

@@ -30,13 +30,13 @@ type Router struct {
 	Developer   func(arn string) bool // who may register as a developer's end; nil: everyone
 	Tries       int                   // of a post that is throttled; 0 = 6
 
-	mu        sync.Mutex
-	conns     map[string]*routed
-	developer string // connection registered
+	mu       sync.Mutex
+	conns    map[string]*routed
+	registry proxy.Registry
 }
 
 type routed struct {
-	arn, role, instance, name, key, signature string
+	arn, role, instance, function string
 }
 
 type gatewayEvent struct {
@@ -66,10 +66,8 @@ func (r *Router) Invoke(ctx context.Context, event []byte) ([]byte, error) {
 	case "DISCONNECT":
 		r.mu.Lock()
 		delete(r.conns, id)
-		if r.developer == id {
-			r.developer = ""
-		}
 		r.mu.Unlock()
+		r.leave(ctx, id)
 	default:
 		if err := r.message(ctx, id, []byte(e.Body)); err != nil {
 			return nil, err
@@ -90,19 +88,20 @@ func (r *Router) message(ctx context.Context, id string, body []byte) error {
 		return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "pong", ID: f.ID})
 	}
 	r.mu.Lock()
-	c, to, code := r.conns[id], r.developer, ""
-	registered := r.conns[r.developer]
+	c, to, code := r.conns[id], f.To, ""
 	switch {
 	case c == nil || c.role == "":
 		code = "hello-first"
-	case c.role == "developer" && (registered == nil || registered.instance != c.instance):
+	case c.role == "developer" && !r.registry.Has(c.instance):
 		code = "not-registered"
 	case c.role == "developer":
-		to = f.To
 	case f.To != "":
 		code = "forbidden"
-	case to == "":
-		code = "no-developer"
+	default:
+		dev, ok := r.registry.For(c.function)
+		if to = dev.Connection; !ok {
+			code = "no-developer"
+		}
 	}
 	r.mu.Unlock()
 	if code == "" {
@@ -123,9 +122,10 @@ func (r *Router) message(ctx context.Context, id string, body []byte) error {
 
 func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 	var h struct {
-		Role, Instance, Name, Key, Signature string
-		Min, Max                             int
-		TakeOver                             bool
+		Role, Instance, Name, Function, Key, Signature string
+		Min, Max                                       int
+		TakeOver, Again                                bool
+		Only                                           []string
 	}
 	if err := json.Unmarshal(f.Data, &h); err != nil || !slices.Contains([]string{"developer", "sandbox"}, h.Role) {
 		return r.refuse(ctx, id, f, "bad-frame")
@@ -134,50 +134,63 @@ func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 		return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "nak", Code: "version", Data: []byte(`{"min":1,"max":1}`)})
 	}
 	r.mu.Lock()
-	if registered := r.developer; h.Role == "developer" && registered != "" && registered != id {
-		r.mu.Unlock()
-		status, err := r.call(ctx, http.MethodGet, registered, nil) // its $disconnect may never have come
-		if err != nil {
-			return err
-		}
-		r.mu.Lock()
-		if status == http.StatusGone && r.developer == registered {
-			r.developer = ""
-		}
-	}
-	c, was := r.conns[id], r.conns[r.developer]
+	c, registry := r.conns[id], r.registry
 	if c == nil { // its $connect is still on its way
 		c = &routed{}
 		r.conns[id] = c
 	}
-	replaced := ""
-	if h.Role == "developer" {
-		switch {
-		case r.Developer != nil && !r.Developer(c.arn):
-			r.mu.Unlock()
-			return r.refuse(ctx, id, f, "forbidden")
-		case was != nil && was.instance != h.Instance && !h.TakeOver:
-			r.mu.Unlock()
-			data, _ := json.Marshal(map[string]string{"name": was.name})
-			return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "nak", Code: "developer-present", Data: data})
-		case was != nil && was.instance != h.Instance:
-			replaced = r.developer
-		}
-		r.developer = id
-	}
-	c.role, c.instance, c.name, c.key, c.signature = h.Role, h.Instance, h.Name, h.Key, h.Signature
-	dev := r.conns[r.developer]
 	r.mu.Unlock()
-	if replaced != "" {
-		data, _ := json.Marshal(map[string]string{"name": h.Name})
-		r.send(ctx, replaced, &proxy.Frame{Version: 1, Type: "bye", Code: "replaced", Data: data})
+	if h.Instance == "" {
+		h.Instance = id
 	}
-	answer := map[string]any{"connection": id, "version": 1, "frame": 31_000, "codecs": []string{"gzip"}, "present": dev != nil}
-	if dev != nil {
-		answer["developer"], answer["key"], answer["signature"] = dev.name, dev.key, dev.signature
+	if h.Role == "developer" {
+		if r.Developer != nil && !r.Developer(c.arn) {
+			return r.refuse(ctx, id, f, "forbidden")
+		}
+		for _, was := range registry { // the $disconnect of one may never have come
+			if was.Instance == h.Instance {
+				continue
+			}
+			if status, err := r.call(ctx, http.MethodGet, was.Connection, nil); err != nil {
+				return err
+			} else if status == http.StatusGone {
+				r.leave(ctx, was.Connection)
+			}
+		}
+		claim := proxy.Claim{Connection: id, Instance: h.Instance, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signature}
+		r.mu.Lock()
+		next, notices, present := r.registry.Register(claim, h.TakeOver, h.Again)
+		r.registry = next
+		r.mu.Unlock()
+		r.tell(ctx, notices)
+		if present != nil {
+			data, _ := json.Marshal(present)
+			return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "nak", Code: "developer-present", Data: data})
+		}
 	}
-	data, _ := json.Marshal(answer)
+	r.mu.Lock()
+	c.role, c.instance, c.function = h.Role, h.Instance, h.Function
+	dev, present := r.registry.For(h.Function)
+	r.mu.Unlock()
+	data, _ := json.Marshal(map[string]any{
+		"connection": id, "version": 1, "frame": 31_000, "codecs": []string{"gzip"},
+		"present": present, "developer": dev.Name, "key": dev.Key, "signature": dev.Signed,
+	})
 	return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "welcome", Data: data})
+}
+
+func (r *Router) leave(ctx context.Context, id string) {
+	r.mu.Lock()
+	next, notices := r.registry.Leave(id)
+	r.registry = next
+	r.mu.Unlock()
+	r.tell(ctx, notices)
+}
+
+func (r *Router) tell(ctx context.Context, notices []proxy.Notice) {
+	for _, n := range notices {
+		r.send(ctx, n.Connection, n.Frame())
+	}
 }
 
 func (r *Router) refuse(ctx context.Context, id string, f *proxy.Frame, code string) error {
