@@ -56,9 +56,9 @@ func (d *derivation) stack(s *Stack) error {
 		r := t.Resources[id]
 		switch r.Type {
 		case typeHTTPAPI:
-			if protocol, _ := r.Properties["ProtocolType"].(string); protocol != "WEBSOCKET" {
-				d.m.Apis = append(d.m.Apis, d.api(s, id, r))
-			}
+			d.m.Apis = append(d.m.Apis, d.api(s, id, r))
+		case typeRESTAPI:
+			d.m.Apis = append(d.m.Apis, d.rest(s, id, r))
 		case typeURL:
 			d.url(s, id, r)
 		case "AWS::Events::Rule":
@@ -213,50 +213,6 @@ func (d *derivation) function(s *Stack, value any) *Function {
 		}
 	}
 	return nil
-}
-
-func (d *derivation) api(s *Stack, id string, r *Resource) Api {
-	api := Api{ID: d.pathOf(s, id), Stack: s.ID, LogicalID: id, Type: "http", Routes: []Route{}}
-	api.Cors = d.cors(s, r.Properties["CorsConfiguration"])
-	if quick := r.Properties["Target"]; quick != nil { // an API made with its only route
-		route := Route{Key: cmp.Or(d.text(s, r.Properties["RouteKey"]), "$default"), Payload: "2.0"}
-		if f := d.function(s, quick); f != nil {
-			route.Function = f.ID
-		}
-		api.Routes = append(api.Routes, route)
-	}
-	for _, top := range d.asm.Stacks { // a route may be declared in another stack than its API
-		all, _ := top.withNested()
-		for _, other := range all {
-			t, err := other.Template()
-			if err != nil {
-				continue
-			}
-			for _, routeID := range t.all("AWS::ApiGatewayV2::Route") {
-				p := t.Resources[routeID].Properties
-				if of, ok := d.follow(other, p["ApiId"], 0); !ok || of.stack != s || of.id != id {
-					continue
-				}
-				api.Routes = append(api.Routes, d.route(other, p))
-			}
-		}
-	}
-	return api
-}
-
-func (d *derivation) route(s *Stack, properties map[string]any) Route {
-	route := Route{Key: d.text(s, properties["RouteKey"]), Payload: "2.0"}
-	integration, ok := d.find(s, properties["Target"], "AWS::ApiGatewayV2::Integration")
-	if !ok {
-		return route
-	}
-	p := integration.resource.Properties
-	// CloudFormation's own default is 1.0.
-	route.Payload = cmp.Or(d.text(integration.stack, p["PayloadFormatVersion"]), "1.0")
-	if f := d.function(integration.stack, p["IntegrationUri"]); f != nil {
-		route.Function = f.ID
-	}
-	return route
 }
 
 // find looks through a value for a reference to a resource of the type.

@@ -96,13 +96,21 @@ type Secret struct {
 
 // Api is what answers HTTP requests, with the routes that lead to functions of ours.
 type Api struct {
-	ID        string  `json:"id"`
-	Stack     string  `json:"stack"`
-	LogicalID string  `json:"logicalId"`
-	Type      string  `json:"type"`             // "http", or "url" of a function
-	Stream    bool    `json:"stream,omitempty"` // a function URL that streams answers
-	Cors      *Cors   `json:"cors,omitempty"`
-	Routes    []Route `json:"routes"`
+	ID        string `json:"id"`
+	Stack     string `json:"stack"`
+	LogicalID string `json:"logicalId"`
+	Type      string `json:"type"` // "http", "rest", "websocket", or "url" of a function
+	// StageName is the stage of a REST or WebSocket API: its addresses begin with "/<stage>".
+	StageName   string            `json:"stageName,omitempty"`
+	Variables   map[string]string `json:"variables,omitempty"` // of the stage
+	Stream      bool              `json:"stream,omitempty"`    // a function URL that streams answers
+	Selection   string            `json:"selection,omitempty"` // of a WebSocket API: "$request.body.action"
+	BinaryTypes []string          `json:"binaryTypes,omitempty"`
+	Cors        *Cors             `json:"cors,omitempty"`
+	Authorizers []Authorizer      `json:"authorizers,omitempty"`
+	Responses   []GatewayResponse `json:"responses,omitempty"` // of a REST API
+	Keys        []string          `json:"keys,omitempty"`      // API keys whose value the template gives
+	Routes      []Route           `json:"routes"`
 }
 
 // Cors is the CORS configuration of an HTTP API.
@@ -115,11 +123,50 @@ type Cors struct {
 	MaxAge           int      `json:"maxAge,omitempty"` // seconds
 }
 
+// Authorizer decides who may call a route.
+type Authorizer struct {
+	ID   string `json:"id"`   // logical id
+	Name string `json:"name"` // what people call it
+	// Type is "jwt" of an HTTP API, "request" or "token" (a function is asked), "users" (user pools of a REST API).
+	Type     string   `json:"type"`
+	Function string   `json:"function,omitempty"`
+	Issuers  []string `json:"issuers,omitempty"`
+	Audience []string `json:"audience,omitempty"`
+	Sources  []string `json:"sources,omitempty"` // of the identity: "$request.header.Authorization", "method.request.querystring.token"
+	Pattern  string   `json:"pattern,omitempty"` // of a token
+	TTL      int      `json:"ttl,omitempty"`     // seconds that an answer is kept
+	Payload  string   `json:"payload,omitempty"` // "1.0" or "2.0" of an HTTP API
+	Simple   bool     `json:"simple,omitempty"`  // the function answers {"isAuthorized": true}
+}
+
+// GatewayResponse is what a REST API answers by itself.
+type GatewayResponse struct {
+	Type     string            `json:"type"` // "DEFAULT_4XX", "ACCESS_DENIED"
+	Status   int               `json:"status,omitempty"`
+	Headers  map[string]string `json:"headers,omitempty"`  // name to 'text' or a parameter of the request
+	Template string            `json:"template,omitempty"` // of the body, application/json
+}
+
 // Route is one route of an Api. Function is "" when it leads to something that is not a function of ours.
 type Route struct {
-	Key      string `json:"key"` // "GET /notes/{id}", "$default"
-	Function string `json:"function,omitempty"`
-	Payload  string `json:"payload"` // "2.0" or "1.0"
+	Key        string   `json:"key"` // "GET /notes/{id}", "$default"
+	Function   string   `json:"function,omitempty"`
+	Payload    string   `json:"payload,omitempty"`    // "2.0" or "1.0"
+	Authorizer string   `json:"authorizer,omitempty"` // id of one of the API's, or "iam"
+	Scopes     []string `json:"scopes,omitempty"`
+	APIKey     bool     `json:"apiKey,omitempty"`   // an API key is asked for
+	Required   []string `json:"required,omitempty"` // parameters of the request that a REST API insists on: "querystring.page"
+	Respond    bool     `json:"respond,omitempty"`  // of a WebSocket API: the function's answer goes back
+	Stream     bool     `json:"stream,omitempty"`   // of a REST API: the answer is passed on as it comes
+	Timeout    int      `json:"timeout,omitempty"`  // milliseconds, when it is not what AWS takes
+	Mock       *Mock    `json:"mock,omitempty"`     // it is answered without a function
+}
+
+// Mock is an answer that a REST API gives by itself, as to the preflight requests of CORS.
+type Mock struct {
+	Status  int               `json:"status"`
+	Headers map[string]string `json:"headers,omitempty"`
+	Origins []string          `json:"origins,omitempty"` // those that Access-Control-Allow-Origin repeats
 }
 
 // Trigger is an event source of a function.

@@ -200,6 +200,9 @@ func (r *Resolver) index() error {
 				for _, id := range t.all(typeHTTPAPI, typeRESTAPI) {
 					if url, err := e.attribute(s, id, t.Resources[id], "ApiEndpoint"); err == nil {
 						r.endpoints = append(r.endpoints, endpoint{s, id, url.(string)})
+						if host, ok := strings.CutPrefix(url.(string), "wss://"); ok { // where its connections are managed
+							r.endpoints = append(r.endpoints, endpoint{s, id, "https://" + host})
+						}
 					}
 				}
 				for _, id := range t.all(typeURL) {
@@ -221,6 +224,9 @@ func (r *Resolver) localURLs(value any) any {
 		for _, e := range r.endpoints {
 			if strings.Contains(v, e.url) {
 				if url, ok := r.local.URL(e.stack, e.logicalID); ok {
+					if strings.HasPrefix(e.url, "wss:") {
+						url = "ws" + strings.TrimPrefix(url, "http")
+					}
 					v = strings.ReplaceAll(v, e.url, url)
 				}
 			}
