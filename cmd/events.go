@@ -27,7 +27,11 @@ func (v *humanView) Started(s started) {
 			width = max(width, len(route.Key))
 		}
 		for _, route := range api.Routes {
-			fmt.Fprintf(&b, "    %-*s  %s\n", width, route.Key, v.dim.Sprint(route.Handler))
+			what := route.Handler
+			if route.Authorizer != "" {
+				what += "  " + route.Authorizer
+			}
+			fmt.Fprintf(&b, "    %-*s  %s\n", width, route.Key, v.dim.Sprint(what))
 		}
 	}
 	if len(s.Schedules) > 0 {

@@ -21,6 +21,7 @@ const defaultPort = 3000
 func startCommand(t *tool) *cobra.Command {
 	var local bool
 	var port int
+	var keys []string
 	command := &cobra.Command{
 		Use:   "start [FILE]",
 		Short: "Serve the app from this machine and reload what you save",
@@ -50,11 +51,12 @@ Without AWS credentials, or with --local, everything happens on this machine: no
 				}
 				why = "no AWS credentials are configured"
 			}
-			s := &starter{tool: t, project: p, port: port, why: why}
+			s := &starter{tool: t, project: p, port: port, why: why, keys: keys}
 			return s.run(c.Context())
 		},
 	}
 	command.Flags().BoolVar(&local, "local", false, "run everything on this machine, without AWS")
+	command.Flags().StringArrayVar(&keys, "jwks", nil, "where the public keys of an issuer of tokens are, [ISSUER=]FILE_OR_URL; may be given again")
 	command.Flags().IntVar(&port, "port", defaultPort, "port of the first Api, the next free ones for the rest; 0: any free ports")
 	return command
 }
@@ -65,6 +67,7 @@ type starter struct {
 	project *project
 	port    int
 	why     string // it is local, in words
+	keys    []string
 
 	engine  *builtins.Engine
 	server  *runtime.Server
@@ -95,6 +98,7 @@ func (s *starter) run(ctx context.Context) error {
 		Stage:   s.project.stage,
 		Region:  s.localRegion(),
 		Port:    s.port,
+		Keys:    s.keys,
 		Node:    runtime.Node{Path: node.Path, Major: node.Major},
 		Environ: s.Environ,
 		Logger:  s.log,
@@ -297,8 +301,9 @@ type startedAPI struct {
 }
 
 type startedRoute struct {
-	Key     string `json:"key"`
-	Handler string `json:"handler"`
+	Key        string `json:"key"`
+	Handler    string `json:"handler"`
+	Authorizer string `json:"authorizer,omitempty"`
 }
 
 type startedFn struct {
@@ -336,7 +341,15 @@ func (s *starter) describe(took time.Duration) started {
 		}
 		for _, route := range api.Routes {
 			reached[route.Function] = true
-			a.Routes = append(a.Routes, startedRoute{route.Key, handlers[route.Function]})
+			if route.Mock != nil { // the API's own answers, to preflight requests most of all
+				continue
+			}
+			gate := route.Authorizer
+			if known, ok := api.AuthorizerOf(gate); ok {
+				gate = known.Name
+				reached[known.Function] = true
+			}
+			a.Routes = append(a.Routes, startedRoute{route.Key, handlers[route.Function], gate})
 		}
 		about.APIs = append(about.APIs, a)
 	}

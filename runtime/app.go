@@ -22,6 +22,7 @@ type app struct {
 	functions map[string]*function // by ID
 	names     map[string]*function // by what Invoke takes
 	ordered   []*function
+	region    string
 	apis      []cfn.Api
 	triggers  []cfn.Trigger
 }
@@ -47,7 +48,7 @@ func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack
 	}
 	var notices []string
 	a := &app{functions: map[string]*function{}, names: map[string]*function{},
-		apis: asm.Manifest.Apis, triggers: asm.Manifest.Triggers}
+		region: region, apis: asm.Manifest.Apis, triggers: asm.Manifest.Triggers}
 	resolver := cfn.NewResolver(asm, cfn.Local{Region: region, Account: accountID,
 		URL: func(s *cfn.Stack, logicalID string) (string, bool) {
 			return address(asm.Manifest.Apis, s.ID, logicalID)

@@ -29,15 +29,17 @@ type httpEvent struct {
 	Query           map[string]string `json:"queryStringParameters,omitempty"`
 	Context         httpContext       `json:"requestContext"`
 	PathParameters  map[string]string `json:"pathParameters,omitempty"`
+	StageVariables  map[string]string `json:"stageVariables,omitempty"`
 	Body            *string           `json:"body,omitempty"`
 	IsBase64Encoded bool              `json:"isBase64Encoded"`
 }
 
 type httpContext struct {
-	AccountID    string `json:"accountId"`
-	APIID        string `json:"apiId"`
-	DomainName   string `json:"domainName"`
-	DomainPrefix string `json:"domainPrefix"`
+	AccountID    string         `json:"accountId"`
+	APIID        string         `json:"apiId"`
+	Authorizer   map[string]any `json:"authorizer,omitempty"`
+	DomainName   string         `json:"domainName"`
+	DomainPrefix string         `json:"domainPrefix"`
 	HTTP         struct {
 		Method    string `json:"method"`
 		Path      string `json:"path"`
@@ -77,13 +79,13 @@ func newHTTPEvent(r *http.Request, m match, apiID, requestID string, body []byte
 	setDefault(e.Headers, "x-forwarded-for", ip)
 	setDefault(e.Headers, "x-forwarded-port", port)
 	setDefault(e.Headers, "x-forwarded-proto", "http")
-	setDefault(e.Headers, "x-amzn-trace-id", "Root=1-"+hexTime(now)+"-"+strings.ReplaceAll(requestID, "-", "")[:24])
+	setDefault(e.Headers, "x-amzn-trace-id", traceOf(requestID, now))
 	e.Query = joinQuery(r.URL.RawQuery)
 	host, _, _ := strings.Cut(r.Host, ":")
 	prefix, _, _ := strings.Cut(host, ".")
 	e.Context = httpContext{AccountID: accountID, APIID: apiID, DomainName: r.Host, DomainPrefix: prefix,
 		RequestID: requestID, RouteKey: m.key, Stage: "$default",
-		Time: now.UTC().Format("02/Jan/2006:15:04:05 -0700"), TimeEpoch: now.UnixMilli()}
+		Time: now.UTC().Format(timeOfRequest), TimeEpoch: now.UnixMilli()}
 	e.Context.HTTP.Method, e.Context.HTTP.Path, e.Context.HTTP.Protocol = r.Method, r.URL.Path, r.Proto
 	e.Context.HTTP.SourceIP, e.Context.HTTP.UserAgent = ip, r.UserAgent()
 	if len(body) > 0 {

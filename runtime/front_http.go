@@ -1,12 +1,14 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -29,12 +31,46 @@ type apiFront struct {
 	port   int
 	url    string
 	api    atomic.Pointer[apiConfig]
+
+	sockets connections // of a WebSocket API
 }
 
 // apiConfig is what an Api of the present app says.
 type apiConfig struct {
 	cfn.Api
 	routes []route
+	region string
+}
+
+// apiID stands for the id that AWS would give.
+func (c *apiConfig) apiID() string { return strings.ToLower(c.LogicalID) }
+
+// byKey finds a route of a WebSocket API.
+func (c *apiConfig) byKey(key string) (match, bool) {
+	for _, r := range c.routes {
+		if r.key == key {
+			return match{key: key, function: r.function, route: r.cfn}, true
+		}
+	}
+	return match{}, false
+}
+
+// address is what callers of an Api take, given that of its port.
+func address(api cfn.Api, url string) string {
+	switch api.Type {
+	case "rest":
+		return url + "/" + api.StageName
+	case "websocket":
+		return "ws" + strings.TrimPrefix(url, "http") + "/" + api.StageName
+	}
+	return url
+}
+
+func (c *apiConfig) stage() string { return cmp.Or(c.StageName, "$default") }
+
+// arn is that of a method, as policies name it.
+func (c *apiConfig) arn(method, path string) string {
+	return fmt.Sprintf("arn:aws:execute-api:%s:%s:%s/%s/%s%s", c.region, accountID, c.apiID(), c.stage(), method, path)
 }
 
 // openFronts gives each Api its port and closes the fronts of others. It runs on the owner goroutine.
@@ -42,9 +78,6 @@ func (s *Server) openFronts(apis []cfn.Api) (changed bool, err error) {
 	wanted := map[string]bool{}
 	next := s.opts.Port
 	for _, api := range apis {
-		if api.Type != "" && api.Type != "http" && api.Type != "url" {
-			continue
-		}
 		wanted[api.ID] = true
 		front := s.fronts[api.ID]
 		if front == nil {
@@ -69,13 +102,13 @@ func (s *Server) openFronts(apis []cfn.Api) (changed bool, err error) {
 }
 
 // route has the fronts serve the routes of their Apis.
-func (s *Server) route(apis []cfn.Api) {
-	for _, api := range apis {
+func (s *Server) route(a *app) {
+	for _, api := range a.apis {
 		front := s.fronts[api.ID]
 		if front == nil {
 			continue
 		}
-		config := &apiConfig{Api: api}
+		config := &apiConfig{Api: api, region: a.region}
 		for _, r := range api.Routes {
 			config.routes = append(config.routes, newRoute(r))
 		}
@@ -109,6 +142,7 @@ func (s *Server) openFront(id string, want int) (*apiFront, error) {
 func (f *apiFront) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
 	defer cancel()
+	f.sockets.close()
 	if f.http.Shutdown(ctx) != nil {
 		f.http.Close()
 	}
@@ -124,76 +158,171 @@ func (f *apiFront) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		message(w, http.StatusServiceUnavailable, "Service Unavailable")
 		return
 	}
-	id := newID()
-	w.Header().Set("Apigw-Requestid", id)
-	if config.Cors != nil && applyCors(config.Cors, w.Header(), r) {
-		w.WriteHeader(http.StatusNoContent)
-		return
+	x := &exchange{server: f.server, front: f, api: config, w: w, r: r, id: newID(), began: time.Now()}
+	switch config.Type {
+	case "rest":
+		x.serveREST()
+	case "websocket":
+		x.serveSocket()
+	default:
+		x.serveHTTP()
 	}
-	f.serve(w, r, config, id)
 }
 
-func (f *apiFront) serve(w http.ResponseWriter, r *http.Request, config *apiConfig, id string) {
-	began := time.Now()
-	refuse := func(function string, status int, text string) {
-		message(w, status, text)
-		f.server.events.send(Finished{RequestID: id, Function: function, Trigger: r.Method + " " + r.URL.Path, Status: status,
-			Refused: text, Duration: time.Since(began), Time: time.Now()})
+// exchange is one request at a front.
+type exchange struct {
+	server *Server
+	front  *apiFront
+	api    *apiConfig
+	w      http.ResponseWriter
+	r      *http.Request
+	id     string
+	began  time.Time
+}
+
+// refuse answers a request that leads to no function; why is for the developer.
+func (x *exchange) refuse(function string, a *httpAnswer, why string) {
+	a.write(x.w)
+	x.server.events.send(Finished{RequestID: x.id, Function: function, Trigger: x.trigger(), Status: a.status,
+		Refused: why, Duration: time.Since(x.began), Time: time.Now()})
+}
+
+func (x *exchange) trigger() string { return x.r.Method + " " + x.r.URL.Path }
+
+// refuseText refuses with a message in the form of HTTP APIs.
+func (x *exchange) refuseText(function string, status int, text, why string) {
+	x.refuse(function, messageAnswer(status, text), cmp.Or(why, text))
+}
+
+func (x *exchange) serveHTTP() {
+	x.w.Header().Set("Apigw-Requestid", x.id)
+	if x.api.Cors != nil && applyCors(x.api.Cors, x.w.Header(), x.r) {
+		x.w.WriteHeader(http.StatusNoContent)
+		return
 	}
-	m, ok := find(config.routes, r.Method, r.URL.Path)
+	m, ok := find(x.api.routes, x.r.Method, x.r.URL.Path)
 	if !ok {
-		refuse("", http.StatusNotFound, "Not Found")
+		x.refuseText("", http.StatusNotFound, "Not Found", "")
 		return
 	}
-	fn, ok := f.server.app.Load().functions[m.function]
+	fn, ok := x.server.app.Load().functions[m.function]
 	if !ok {
-		refuse(m.function, http.StatusNotImplemented, fmt.Sprintf("%s leads to something that does not run locally", m.key))
+		x.refuseText(m.function, http.StatusNotImplemented, fmt.Sprintf("%s leads to something that does not run locally", m.key), "")
 		return
 	}
-	body, err := io.ReadAll(io.LimitReader(r.Body, maxPayload+1))
+	body, ok := x.body(func() { x.refuseText(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large", "") },
+		func() { x.refuseText(fn.ID, http.StatusBadRequest, "Bad Request", "") })
+	if !ok {
+		return
+	}
+	now := time.Now()
+	who, refused := x.server.authorize(x.server.ctx, x.httpGate(m, now))
+	if refused != nil {
+		a := httpRefusal(refused, x.api.Type)
+		maps.Copy(a.header, refused.header)
+		x.refuse(fn.ID, a, refused.why)
+		return
+	}
+	var made any
+	if m.route.Payload == "1.0" {
+		made = newRESTEvent(x.r, m, x.api, x.r.URL.Path, x.id, body, who, now)
+	} else {
+		e := newHTTPEvent(x.r, m, x.api.apiID(), x.id, body, now)
+		e.StageVariables = x.api.Variables
+		who.fillHTTP(&e.Context)
+		made = e
+	}
+	event, err := json.Marshal(made)
 	if err != nil {
-		refuse(fn.ID, http.StatusBadRequest, "Bad Request")
-		return
-	}
-	if len(body) > maxPayload {
-		refuse(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
-		return
-	}
-	event, err := json.Marshal(newHTTPEvent(r, m, strings.ToLower(config.LogicalID), id, body, time.Now()))
-	if err != nil {
-		refuse(fn.ID, http.StatusInternalServerError, "Internal Server Error")
+		x.refuseText(fn.ID, http.StatusInternalServerError, "Internal Server Error", "")
 		return
 	}
 	if len(event) > maxPayload {
-		refuse(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large")
+		x.refuseText(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large", "")
 		return
 	}
-	// The invocation goes on when the caller has left or was sent away.
+	req := request{fn: fn, id: x.id, event: event, trigger: x.trigger()}
+	read := httpResult
+	if m.route.Payload == "1.0" {
+		read = oldHTTPResult
+	}
+	limit := apiTime
+	if x.api.Type == "url" {
+		limit = 15 * time.Minute // Lambda's own
+	}
+	if x.api.Stream {
+		x.serveStream(req, read)
+		return
+	}
+	x.run(req, limit, read, func() *httpAnswer { return messageAnswer(http.StatusServiceUnavailable, "Service Unavailable") })
+}
+
+// body reads the request's; it is false when it was refused.
+func (x *exchange) body(large, broken func()) ([]byte, bool) {
+	body, err := io.ReadAll(io.LimitReader(x.r.Body, maxPayload+1))
+	switch {
+	case err != nil:
+		broken()
+	case len(body) > maxPayload:
+		large()
+	default:
+		return body, true
+	}
+	return nil, false
+}
+
+// run invokes the function and answers. The invocation goes on when the caller has left or was sent away.
+func (x *exchange) run(req request, limit time.Duration, read func(*proxy.Response, error) *httpAnswer, late func() *httpAnswer) {
 	answered := make(chan *httpAnswer, 1)
-	req := request{fn: fn, id: id, event: event, trigger: r.Method + " " + r.URL.Path}
-	if config.Stream {
-		f.serveStream(w, r, req)
-		return
-	}
-	go f.server.invoke(f.server.ctx, req,
+	go x.server.invoke(x.server.ctx, req,
 		func(got *proxy.Response, err error) int {
-			a := httpResult(got, err)
+			a := read(got, err)
 			answered <- a
 			return a.status
 		})
-	limit := apiTime
-	if config.Type == "url" {
-		limit = 15 * time.Minute // Lambda's own
-	}
 	patience := time.NewTimer(limit)
 	defer patience.Stop()
 	select {
 	case a := <-answered:
-		a.write(w)
+		a.write(x.w)
 	case <-patience.C:
-		message(w, http.StatusServiceUnavailable, "Service Unavailable")
-	case <-r.Context().Done():
+		late().write(x.w)
+	case <-x.r.Context().Done():
 	}
+}
+
+// httpGate is the request in front of its authorizer.
+func (x *exchange) httpGate(m match, now time.Time) gate {
+	g := gate{route: m.route, api: x.api, header: x.r.Header, now: now, arn: x.api.arn(x.r.Method, x.r.URL.Path)}
+	g.value = sourceOf(x.r, x.api.Variables, map[string]string{"routeKey": m.key, "path": x.r.URL.Path, "httpMethod": x.r.Method})
+	g.event = func(a cfn.Authorizer, identity []string) any {
+		if a.Payload == "1.0" {
+			e := newRESTEvent(x.r, m, x.api, x.r.URL.Path, x.id, nil, nil, now).authorizerEvent(g.arn, false)
+			e.Version, e.IdentitySource, e.Token = "1.0", strings.Join(identity, ","), strings.Join(identity, ",")
+			return e
+		}
+		e := newHTTPEvent(x.r, m, x.api.apiID(), x.id, nil, now)
+		return authorizerEvent{Version: "2.0", Type: "REQUEST", RouteArn: g.arn, IdentitySource: identity, RouteKey: m.key, RawPath: e.RawPath,
+			RawQuery: &e.RawQuery, Cookies: e.Cookies, Headers: e.Headers, Query: filled(e.Query), PathParameters: filled(e.PathParameters),
+			StageVariables: filled(x.api.Variables), Context: e.Context}
+	}
+	return g
+}
+
+// httpRefusal is what an HTTP API or a function URL answers to a caller who may not.
+func httpRefusal(r *refusal, kind string) *httpAnswer {
+	switch r.kind {
+	case refusedUnauthorized, refusedExpired:
+		return messageAnswer(http.StatusUnauthorized, "Unauthorized")
+	case refusedFailure, refusedAnswer:
+		return messageAnswer(http.StatusInternalServerError, "Internal Server Error")
+	}
+	if kind == "url" {
+		a := messageAnswer(http.StatusForbidden, "")
+		a.body = []byte(`{"Message":"Forbidden. For troubleshooting Function URL authorization issues, see: https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html"}`)
+		return a
+	}
+	return messageAnswer(http.StatusForbidden, "Forbidden")
 }
 
 func message(w http.ResponseWriter, status int, text string) {
@@ -225,6 +354,21 @@ func httpResult(got *proxy.Response, err error) *httpAnswer {
 		return messageAnswer(http.StatusInternalServerError, "Internal Server Error")
 	}
 	a, err := readHTTPAnswer(got.Body)
+	if err != nil {
+		return messageAnswer(http.StatusInternalServerError, "Internal Server Error")
+	}
+	return a
+}
+
+// oldHTTPResult is httpResult for payload format 1.0.
+func oldHTTPResult(got *proxy.Response, err error) *httpAnswer {
+	if err != nil || got.FunctionError {
+		return httpResult(got, err)
+	}
+	a, encoded, err := readProxyAnswer(got.Body)
+	if err == nil && encoded {
+		err = a.decode()
+	}
 	if err != nil {
 		return messageAnswer(http.StatusInternalServerError, "Internal Server Error")
 	}

@@ -14,9 +14,10 @@ const streamHead = "application/vnd.awslambda.http-integration-response"
 // maxHead bounds those.
 const maxHead = 1 << 20
 
-// serveStream answers a request of a function URL in the mode RESPONSE_STREAM. An answer that is not streamed is served
+// serveStream answers a request with what the function streams, as it comes. An answer that is not streamed is served
 // like any other.
-func (f *apiFront) serveStream(w http.ResponseWriter, r *http.Request, req request) {
+func (x *exchange) serveStream(req request, result func(*proxy.Response, error) *httpAnswer) {
+	w, r := x.w, x.r
 	began := false
 	req.stream = func(got *proxy.Response) error {
 		began = true
@@ -36,15 +37,15 @@ func (f *apiFront) serveStream(w http.ResponseWriter, r *http.Request, req reque
 		return err
 	}
 	var status int
-	got, err := f.server.invoke(r.Context(), req, func(got *proxy.Response, err error) int {
+	got, err := x.server.invoke(r.Context(), req, func(got *proxy.Response, err error) int {
 		if status = http.StatusOK; !began {
-			status = httpResult(got, err).status
+			status = result(got, err).status
 		}
 		return status
 	})
 	switch {
 	case !began && r.Context().Err() == nil:
-		httpResult(got, err).write(w)
+		result(got, err).write(w)
 	case began && got != nil && got.FunctionError:
 		panic(http.ErrAbortHandler) // the status has been sent: only a broken connection can tell
 	}

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"slices"
 	"strings"
 
 	"sst/cfn"
@@ -13,6 +14,7 @@ type route struct {
 	method   string // "ANY" for all
 	segments []string
 	fallback bool // $default
+	cfn      cfn.Route
 }
 
 // match is the route a request took.
@@ -20,14 +22,15 @@ type match struct {
 	key        string
 	function   string
 	parameters map[string]string
+	route      cfn.Route
 }
 
 func newRoute(r cfn.Route) route {
 	if r.Key == "$default" {
-		return route{key: r.Key, function: r.Function, fallback: true}
+		return route{key: r.Key, function: r.Function, fallback: true, cfn: r}
 	}
 	method, path, _ := strings.Cut(r.Key, " ")
-	return route{key: r.Key, function: r.Function, method: strings.ToUpper(method), segments: split(path)}
+	return route{key: r.Key, function: r.Function, method: strings.ToUpper(method), segments: split(path), cfn: r}
 }
 
 func split(path string) []string { return strings.Split(strings.TrimPrefix(path, "/"), "/") }
@@ -119,8 +122,33 @@ func find(routes []route, method, path string) (match, bool) {
 		r := &routes[i]
 		parameters, ok := r.try(method, segments)
 		if ok && (best == nil || r.before(best)) {
-			best, found = r, match{key: r.key, function: r.function, parameters: parameters}
+			best, found = r, match{key: r.key, function: r.function, parameters: parameters, route: r.cfn}
 		}
 	}
 	return found, best != nil
+}
+
+// findMethod gives the route of a REST API for a request: the path decides on the resource, which has the method or not.
+func findMethod(routes []route, method, path string) (match, bool) {
+	segments := split(path)
+	var best *route
+	var parameters map[string]string
+	for i := range routes {
+		r := routes[i]
+		r.method = "ANY"
+		if got, ok := r.try(method, segments); ok && (best == nil || r.before(best)) {
+			best, parameters = &r, got
+		}
+	}
+	if best == nil {
+		return match{}, false
+	}
+	for _, wanted := range []string{method, "ANY"} {
+		for _, r := range routes {
+			if r.method == wanted && slices.Equal(r.segments, best.segments) {
+				return match{key: r.key, function: r.function, parameters: parameters, route: r.cfn}, true
+			}
+		}
+	}
+	return match{}, false
 }

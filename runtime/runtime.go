@@ -36,6 +36,10 @@ type Options struct {
 	// invocation and gives the same map when there are none, so it must be quick. nil: nobody knows any.
 	Secrets func(ctx context.Context, env map[string]string) (map[string]string, error)
 
+	// Keys say where the public keys of issuers of tokens are, "FILE_OR_URL" or "ISSUER=FILE_OR_URL" each; of others they
+	// are fetched as the issuer says.
+	Keys []string
+
 	// MaxWorkers bounds the live worker processes; 0 means twice the cores, at least 8. MaxPerFunction bounds those
 	// of one function; 0 means 10.
 	MaxWorkers, MaxPerFunction int

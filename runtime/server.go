@@ -52,6 +52,8 @@ type Server struct {
 	lambda  string
 	relayTo string
 	watcher *watcher
+	keyring *keyring
+	answers answers // of Lambda authorizers
 
 	ops     chan func() // run by the owner goroutine
 	tasks   sync.WaitGroup
@@ -96,6 +98,9 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 			s.Close()
 		}
 	}()
+	if s.keyring, err = openKeyring(opts.Root, opts.Keys, func(text string) { s.events.send(Notice{Text: text}) }); err != nil {
+		return nil, err
+	}
 	local := filepath.Join(opts.Dir, "local")
 	if s.codes, err = openCodes(s.ctx, opts.Root, filepath.Join(local, "bundles"), bundle.Config{
 		Root: opts.Root, Mode: bundle.Live, NodeMajor: opts.Node.Major, GoTool: opts.Go, Vendor: filepath.Join(local, "bundles", "vendor"),
@@ -110,7 +115,10 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 		return fn, ok
 	}, s.events.send)
 	s.runner.secrets = opts.Secrets
-	s.codes.swap = s.runner.refresh
+	s.codes.swap = func(c *code) {
+		s.answers.forget()
+		s.runner.refresh(c)
+	}
 	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
 
@@ -204,7 +212,8 @@ func (s *Server) update(asm *cfn.Assembly) error {
 			break
 		}
 	}
-	s.route(next.apis)
+	s.route(next)
+	s.tellSigned(next.apis)
 	s.reschedule(next)
 	s.pool.reap(idleTime, s.stale)
 	if err := s.writeStart(next); err != nil {
@@ -215,6 +224,15 @@ func (s *Server) update(asm *cfn.Assembly) error {
 	}
 	s.events.flush()
 	return nil
+}
+
+// tellSigned says once of an Api that signatures are not checked.
+func (s *Server) tellSigned(apis []cfn.Api) {
+	for _, api := range apis {
+		if slices.ContainsFunc(api.Routes, func(r cfn.Route) bool { return r.Authorizer == "iam" }) {
+			s.keyring.tell(api.ID + " has routes for IAM: a local request must be signed, by whom is taken as it says")
+		}
+	}
 }
 
 // addressOf is the URL of an Api by its resource.
@@ -338,7 +356,7 @@ func (s *Server) addresses(a *app) []ApiAddress {
 	var list []ApiAddress
 	for _, api := range a.apis {
 		if front := s.fronts[api.ID]; front != nil {
-			list = append(list, ApiAddress{ID: api.ID, URL: front.url})
+			list = append(list, ApiAddress{ID: api.ID, URL: address(api, front.url)})
 		}
 	}
 	return list
