@@ -39,15 +39,15 @@ A statement that does not parse stays as it is and is reported. The meaning of a
 			if err != nil {
 				return err
 			}
-			return t.format(files, check)
+			return t.format(files, check, func(file string) { fmt.Fprintln(t.Stdout, file) })
 		},
 	}
 	c.Flags().BoolVar(&check, "check", false, "change nothing; print the files that would change and exit 1 when there are any")
 	return c
 }
 
-// format formats files, or says which would change.
-func (t *tool) format(files []string, check bool) error {
+// format formats files, or only looks which would change, and tells each of these.
+func (t *tool) format(files []string, check bool, tell func(file string)) error {
 	var problems diag.List
 	unformatted := 0
 	for _, file := range files {
@@ -61,7 +61,7 @@ func (t *tool) format(files []string, check bool) error {
 			continue
 		}
 		unformatted++
-		fmt.Fprintln(t.Stdout, relative(t.Dir, file))
+		tell(relative(t.Dir, file))
 		if !check {
 			if err := replaceFile(file, out); err != nil {
 				return problemf("", "%s cannot be written: %v", relative(t.Dir, file), err)

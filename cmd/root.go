@@ -93,6 +93,7 @@ var commands = []func(*tool) *cobra.Command{
 	statusCommand,
 	removeCommand,
 	testCommand,
+	lintCommand,
 	fmtCommand,
 	lspCommand,
 	versionCommand,

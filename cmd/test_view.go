@@ -20,6 +20,8 @@ type testView interface {
 	TestsDone(testSummary)
 	// Ran prints how a tool of the project ended.
 	Ran(ranTool)
+	// Linted prints the end of sst lint.
+	Linted(lintSummary)
 }
 
 // slowTest is from how many seconds on the time of a test is worth showing.
@@ -66,6 +68,18 @@ func (v *humanView) Ran(r ranTool) {
 	}
 	v.printf("%s %s with exit code %d, %s\n", v.red.Sprint(r.Tool), "failed", r.ExitCode, seconds(r.Seconds))
 }
+
+func (v *humanView) Linted(s lintSummary) {
+	paint := v.green
+	if s.Errors > 0 {
+		paint = v.red
+	} else if s.Warnings > 0 {
+		paint = v.yellow
+	}
+	v.printf("%s, %s\n", paint.Sprintf("%s, %s", count(s.Errors, "error"), count(s.Warnings, "warning")), seconds(s.Seconds))
+}
+
+func (v *jsonView) Linted(s lintSummary) { v.emit("linted", s) }
 
 func (v *jsonView) Tested(r testResult, problems diag.List) {
 	v.Diagnostics(problems)

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"sst/runtime/bundle"
 )
 
 // This file finds and runs the tools of the user's project: what it has installed itself, never one of ours.
@@ -99,11 +101,11 @@ func (t *tool) jsTests(p *project) (*toolRun, error) {
 		}
 		path := nodeBin(dir, runner.name)
 		if path == "" {
-			return nil, problemf("`npm install` in "+relative(t.Dir, dir)+" installs it.", "%s is in package.json but not installed", runner.title)
+			return nil, t.notInstalled(runner.title, dir)
 		}
 		return &toolRun{title: runner.title, path: path, args: runner.args, dir: dir}, nil
 	}
-	if path := findTest(p.root, isJSTest); path != "" {
+	if path := findFile(p.root, isJSTest); path != "" {
 		t.view.Notice(relative(t.Dir, path) + " is not run: the project has no Jest or Vitest. `npm install --save-dev jest` adds one.")
 	}
 	return nil, nil
@@ -111,8 +113,7 @@ func (t *tool) jsTests(p *project) (*toolRun, error) {
 
 func isJSTest(name string) bool {
 	base := strings.TrimSuffix(name, filepath.Ext(name))
-	return slices.Contains([]string{".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs"}, filepath.Ext(name)) &&
-		(strings.HasSuffix(base, ".test") || strings.HasSuffix(base, ".spec"))
+	return bundle.IsScript(name) && (strings.HasSuffix(base, ".test") || strings.HasSuffix(base, ".spec"))
 }
 
 func isGoTest(name string) bool { return strings.HasSuffix(name, "_test.go") }
@@ -121,8 +122,8 @@ func isPythonTest(name string) bool {
 	return strings.HasSuffix(name, ".py") && (strings.HasPrefix(name, "test_") || strings.HasSuffix(name, "_test.py"))
 }
 
-// findTest is the first file below root whose name is that of a test, "" when there is none.
-func findTest(root string, is func(name string) bool) (found string) {
+// findFile is the first file below root that is wanted, "" when there is none.
+func findFile(root string, is func(name string) bool) (found string) {
 	filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -141,7 +142,7 @@ func findTest(root string, is func(name string) bool) (found string) {
 // otherTests are the Go and Python tests of the project, when it has some.
 func (t *tool) otherTests(p *project) ([]toolRun, error) {
 	var runs []toolRun
-	if path := findTest(p.root, isGoTest); path != "" {
+	if path := findFile(p.root, isGoTest); path != "" {
 		module := folderWith(filepath.Dir(path), "go.mod", p.root)
 		switch program, err := exec.LookPath("go"); {
 		case module == "":
@@ -152,7 +153,7 @@ func (t *tool) otherTests(p *project) ([]toolRun, error) {
 			runs = append(runs, toolRun{title: "Go tests", path: program, args: []string{"test", "./..."}, dir: module})
 		}
 	}
-	if path := findTest(p.root, isPythonTest); path != "" {
+	if path := findFile(p.root, isPythonTest); path != "" {
 		python := projectPython(p.root)
 		if python == "" || exec.Command(python, "-c", "import pytest").Run() != nil {
 			return nil, problemf("`pip install pytest`, or `uv add --dev pytest`, adds it.", "the project has Python tests (%s), but its Python has no pytest", relative(t.Dir, path))

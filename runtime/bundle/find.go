@@ -13,6 +13,9 @@ import (
 // nodeExtensions in the order in which a handler without extension is looked for.
 var nodeExtensions = []string{".ts", ".tsx", ".mts", ".cts", ".js", ".jsx", ".mjs", ".cjs"}
 
+// IsScript says whether a file's name is that of JavaScript or TypeScript.
+func IsScript(name string) bool { return slices.Contains(nodeExtensions, filepath.Ext(name)) }
+
 // FindError says that a handler names no file. Known are the handlers or folders there are, the nearest first.
 type FindError struct {
 	Handler string
