@@ -53,8 +53,8 @@ type Input struct {
 	// OnFunction is called for each function while the file is evaluated, so that bundling can begin. Stack, LogicalID
 	// and Name are not known by then.
 	OnFunction func(cfn.Function)
-	// OnSite is the same for static sites.
-	OnSite   func(cfn.Site)
+	// OnPacked is the same for static sites and jobs.
+	OnPacked func(cfn.Packed)
 	MaxSteps uint64        // of the evaluation; 0 = 50 million
 	Timeout  time.Duration // of the evaluation; 0 = 30 s
 	// Print gets what print() says; nil drops it.

@@ -63,7 +63,7 @@ type session struct {
 	onSynth    []hook
 	functions  []function
 	secrets    []cfn.Secret
-	sites      []site
+	packed     []packed
 	exports    memo[exportList] // of handler files, by path and hash
 	bundles    map[string]starlark.Value
 	warnings   diag.List

@@ -14,6 +14,7 @@ import (
 
 	"sst/builtins/jsii"
 	"sst/cfn"
+	"sst/runtime/bundle"
 	interp "sst/starlark"
 	"sst/starlark/diag"
 )
@@ -330,13 +331,17 @@ func (s *session) manifest(asm *cfn.Assembly) (*cfn.Manifest, error) {
 		taken[f.Name] = true
 		m.Functions = append(m.Functions, f.Function)
 	}
-	for _, one := range s.sites {
+	for _, one := range s.packed {
 		one.Path = one.owner.constructPath()
 		one.ID = s.short(one.Path)
 		if stack := stackOf(asm, one.Path); stack != nil {
 			one.Stack = stack.ID
 		}
-		m.Sites = append(m.Sites, one.Site)
+		if one.Bundle.Kind == bundle.Site {
+			m.Sites = append(m.Sites, one.Packed)
+		} else {
+			m.Jobs = append(m.Jobs, one.Packed)
+		}
 	}
 	for path, tag := range s.places {
 		if pos := s.position(tag); pos.Line > 0 {

@@ -60,8 +60,10 @@ func FinishTo(src, dst string, m *Manifest, codes map[string]Code) (*Assembly, e
 	for i := range m.Functions {
 		m.Functions[i].Hash = codes[m.Functions[i].Bundle.Key()].Hash
 	}
-	for i := range m.Sites {
-		m.Sites[i].Hash = codes[m.Sites[i].Bundle.Key()].Hash
+	for _, packed := range [][]Packed{m.Sites, m.Jobs} {
+		for i := range packed {
+			packed[i].Hash = codes[packed[i].Bundle.Key()].Hash
+		}
 	}
 	data, err := marshal(m, "  ")
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"regexp"
+	"slices"
 	"strings"
 
 	"sst/runtime/bundle"
@@ -23,7 +24,8 @@ type Manifest struct {
 	Region    string     `json:"region,omitempty"`
 	Personal  bool       `json:"personal,omitempty"` // a developer's own stage: what deletes or repairs by itself may do so
 	Functions []Function `json:"functions"`
-	Sites     []Site     `json:"sites,omitempty"`
+	Sites     []Packed   `json:"sites,omitempty"`
+	Jobs      []Packed   `json:"jobs,omitempty"`
 	Apis      []Api      `json:"apis,omitempty"`
 	Triggers  []Trigger  `json:"triggers,omitempty"`
 	Secrets   []Secret   `json:"secrets,omitempty"`
@@ -38,8 +40,8 @@ type Position struct {
 	Column int    `json:"column"`
 }
 
-// Site is a static site whose files are a bundle of ours.
-type Site struct {
+// Packed is a construct that is no Lambda function and has a bundle of ours: a static site, a job.
+type Packed struct {
 	ID       string      `json:"id"`    // "web/Site"; see ShortPath
 	Path     string      `json:"path"`  // construct path
 	Stack    string      `json:"stack"` // artifact id
@@ -50,12 +52,12 @@ type Site struct {
 
 // Bundles are all that the assembly is to be finished with, each with who needs it.
 func (m *Manifest) Bundles() []Bundled {
-	all := make([]Bundled, 0, len(m.Functions)+len(m.Sites))
+	all := make([]Bundled, 0, len(m.Functions)+len(m.Sites)+len(m.Jobs))
 	for _, f := range m.Functions {
 		all = append(all, Bundled{f.ID, f.Handler, f.Bundle, f.Position})
 	}
-	for _, s := range m.Sites {
-		all = append(all, Bundled{s.ID, s.Bundle.Handler, s.Bundle, s.Position})
+	for _, p := range slices.Concat(m.Sites, m.Jobs) {
+		all = append(all, Bundled{p.ID, p.Bundle.Handler, p.Bundle, p.Position})
 	}
 	return all
 }

@@ -69,7 +69,7 @@ func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *proje
 	input.Local, input.Hashes = local, hashes
 	if found != nil {
 		input.OnFunction = func(f cfn.Function) { found(f.Bundle) }
-		input.OnSite = func(s cfn.Site) { found(s.Bundle) }
+		input.OnPacked = func(p cfn.Packed) { found(p.Bundle) }
 	}
 	return engine.Synth(ctx, input)
 }

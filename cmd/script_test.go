@@ -15,6 +15,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -189,8 +190,8 @@ func scriptTemplate(ts *testscript.TestScript, neg bool, args []string) {
 	for _, f := range asm.Manifest.Functions {
 		names[f.Hash] = f.Handler
 	}
-	for _, site := range asm.Manifest.Sites {
-		names[site.Hash] = site.Bundle.Handler
+	for _, packed := range slices.Concat(asm.Manifest.Sites, asm.Manifest.Jobs) {
+		names[packed.Hash] = packed.Bundle.Handler
 	}
 	for _, stack := range asm.Stacks {
 		if stack.ID == args[0] {

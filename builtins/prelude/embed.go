@@ -14,6 +14,11 @@ import "embed"
 //go:embed *.star
 var FS embed.FS
 
+// Code holds what runs in AWS on behalf of a construct, below code/.
+//
+//go:embed code
+var Code embed.FS
+
 // Flags is the JSON object of the CDK feature flags set on every sst.App: those
 // recommended by the pinned CDK version. They are written down here so that an
 // upgrade of the CDK changes nobody's resources unasked.

@@ -12,10 +12,35 @@ import (
 	interp "sst/starlark"
 )
 
-// site is a static site to be listed in the manifest.
-type site struct {
+// packed is a static site or a job to be listed in the manifest.
+type packed struct {
 	owner *Object
-	cfn.Site
+	cfn.Packed
+}
+
+// pack records that a construct has a bundle of its own.
+func (s *session) pack(thread *starlark.Thread, name string, target starlark.Value, spec bundle.Spec) error {
+	owner := asObject(scopeOf(target))
+	if owner == nil {
+		return interp.Errorf("wrong-type", "Wrong type", "%s: got %s, want a construct.", name, shown(target))
+	}
+	one := packed{owner: owner, Packed: cfn.Packed{Bundle: spec, Path: owner.constructPath(), Position: s.position(s.at(thread))}}
+	one.ID = s.short(one.Path)
+	s.packed = append(s.packed, one)
+	if s.in.OnPacked != nil {
+		s.in.OnPacked(one.Packed)
+	}
+	return nil
+}
+
+// jobOf is the intrinsic _job.
+func jobOf(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var target starlark.Value
+	var built *bundleValue
+	if err := starlark.UnpackArgs("_job", args, kwargs, "construct", &target, "bundle", &built); err != nil {
+		return nil, err
+	}
+	return starlark.None, s.pack(thread, "_job", target, built.spec)
 }
 
 // siteOf is the intrinsic _site.
@@ -28,10 +53,6 @@ func siteOf(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs []s
 		"index??", &o.Index, "environment??", &environment); err != nil {
 		return nil, err
 	}
-	owner := asObject(scopeOf(target))
-	if owner == nil {
-		return nil, interp.Errorf("wrong-type", "Wrong type", "_site: got %s, want a construct.", shown(target))
-	}
 	if environment != nil {
 		o.Environment = map[string]string{}
 		for _, item := range environment.Items() {
@@ -43,12 +64,8 @@ func siteOf(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs []s
 	if err := s.findFolder(spec, "path"); err != nil {
 		return nil, err
 	}
-	tag := s.at(thread)
-	one := site{owner: owner, Site: cfn.Site{Bundle: spec, Path: owner.constructPath(), Position: s.position(tag)}}
-	one.ID = s.short(one.Path)
-	s.sites = append(s.sites, one)
-	if s.in.OnSite != nil {
-		s.in.OnSite(one.Site)
+	if err := s.pack(thread, "_site", target, spec); err != nil {
+		return nil, err
 	}
 	return s.placeholder(thread, spec.Key())
 }
