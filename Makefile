@@ -21,6 +21,11 @@ test: $(NPM_TOOLS) ## Run all tests. Installs the npm tools they compare with wh
 	go test ./...
 	$(if $(RACE),go test $(RACE) ./proxy/... ./runtime/...)
 
+.PHONY: test-all
+test-all: $(NPM_TOOLS) ## Run what takes long or needs the network as well: npm installs, soaks, the whole corpus.
+	SST_TEST_ALL=1 go test ./... -timeout 1h
+	$(MAKE) corpus
+
 # The stock CLI reads our assemblies in the tests; a machine without npm skips those, and says so.
 $(NPM_TOOLS): testdata/npm/package.json
 	@if ! command -v npm >/dev/null 2>&1; then \

@@ -208,7 +208,11 @@ func (t *tool) projectChecks(p *project, fix bool) []check {
 
 // notInstalled is the problem of a tool that package.json names and node_modules lacks.
 func (t *tool) notInstalled(title, dir string) error {
-	return problemf("`npm install` in "+relative(t.Dir, dir)+" installs it.", "%s is in package.json but not installed", title)
+	where := ""
+	if dir != t.Dir {
+		where = " in " + relative(t.Dir, dir)
+	}
+	return problemf("`npm install`"+where+" installs it.", "%s is in package.json but not installed", title)
 }
 
 // eslint runs the project's ESLint on its folder.

@@ -86,6 +86,7 @@ type tool struct {
 
 // commands is the table of verbs, in the order of the help text.
 var commands = []func(*tool) *cobra.Command{
+	initCommand,
 	startCommand,
 	invokeVerb,
 	buildCommand,

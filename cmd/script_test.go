@@ -61,7 +61,7 @@ func TestMain(m *testing.M) {
 //	listen VAR                   take a port until the script ends; its number goes to VAR
 //	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
-// and the conditions [node] and [npm].
+// and the conditions [node], [npm] and [all]: what takes long or needs the network, run by make test-all.
 func TestScripts(t *testing.T) {
 	shared := &sharedEngine{t: t}
 	t.Cleanup(shared.close)
@@ -114,6 +114,15 @@ func TestScripts(t *testing.T) {
 var skips sync.Map // condition → said
 
 func condition(name string) (bool, error) {
+	if name == "all" {
+		if os.Getenv("SST_TEST_ALL") == "" {
+			if _, said := skips.LoadOrStore(name, true); !said {
+				fmt.Println("scripts with [all] are skipped: make test-all runs them")
+			}
+			return false, nil
+		}
+		return true, nil
+	}
 	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk")}[name]
 	if tool == "" {
 		return false, fmt.Errorf("unknown condition [%s]", name)

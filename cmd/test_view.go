@@ -12,7 +12,7 @@ import (
 	"sst/starlark/diag"
 )
 
-// testView is what is shown of sst test and of the project's own tools.
+// testView is what is shown of sst init, test and lint, and of the project's own tools.
 type testView interface {
 	// Tested prints how one test of a *_test.star file went.
 	Tested(testResult, diag.List)
@@ -20,6 +20,8 @@ type testView interface {
 	TestsDone(testSummary)
 	// Ran prints how a tool of the project ended.
 	Ran(ranTool)
+	// Initiated prints what a new project has.
+	Initiated(initiated)
 	// Linted prints the end of sst lint.
 	Linted(lintSummary)
 }
