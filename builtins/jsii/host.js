@@ -284,6 +284,7 @@ function forgetTokens() {
   map.stringTokenMap = new Map(constants.strings);
   map.numberTokenMap = new Map(constants.numbers);
   map.tokenCounter = 0;
+  map.fragments = undefined; // of texts with tokens: modules.js
   texts = { string: new Map(), list: new Map(), number: new Map() };
 }
 

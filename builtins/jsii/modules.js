@@ -16,7 +16,7 @@ const { openSync, readSync, closeSync, writeFileSync, renameSync, rmSync, readFi
 const few = 8; // modules that are not worth a new pack
 const maxBytes = 64 << 20; // a pack larger than this grows no more
 
-// Two files of the CDK get other sources. The validators of deprecated names do nothing when told to be quiet, but take their
+// Two files of the CDK get other sources, and some are edited (see edits). The validators of deprecated names do nothing when told to be quiet, but take their
 // time. The facts about regions are registered by 1.3 MB of calls: kept as data once they have run.
 const validators = 'node_modules/aws-cdk-lib/.warnings.jsii.js';
 const facts = 'node_modules/aws-cdk-lib/region-info/lib/built-ins.generated.js';
@@ -48,10 +48,73 @@ exports.BuiltIns = class BuiltIns {
   }
 };`;
 
+// edits make the CDK do less for the same templates: what is replaced, and by what. Nothing is edited in a file where that is not
+// found, once; a test says so. docs/decisions/jsii-edits.md tells what each is worth.
+const edits = {
+  // Resolving a token made two copies of the path to it and of the options, and split the same texts again and again.
+  'node_modules/aws-cdk-lib/core/lib/private/resolve.js': [
+    [
+      'function makeContext(options,prefix){const documentPath=prefix.slice(),context={preparing:options.preparing,scope:options.scope,documentPath,' +
+        'registerPostProcessor(pp){context._postProcessor=pp},resolve(x,changeOptions){const newOptions=changeOptions?{...options,...changeOptions,' +
+        'prefix:documentPath}:{...options,prefix:documentPath};return resolve(x,newOptions)}};return context}',
+      `class Context {
+        constructor(options, prefix) {
+          const depth = prefix.length;
+          this.preparing = options.preparing;
+          this.scope = options.scope;
+          this._path = prefix;
+          this._depth = depth;
+          this._postProcessor = undefined;
+          this.registerPostProcessor = (pp) => { this._postProcessor = pp; };
+          this.resolve = (x, changes) => {
+            const path = prefix.length === depth ? prefix : prefix.slice(0, depth);
+            return changes ? resolve(x, { ...options, ...changes, prefix: path }) : _resolve(x, options, path, options.removeEmpty === false);
+          };
+        }
+        get documentPath() { return this._path.slice(0, this._depth); }
+      }
+      function makeContext(options, prefix) { return new Context(options, prefix); }`,
+    ],
+    [
+      'const str=encoding_1().TokenString.forString(obj);if(str.test()){const fragments=str.split(lookupToken);return',
+      'const fragments=fragmentsOf(obj);if(fragments!==null){return',
+    ],
+    [
+      'function couldContainToken(s){',
+      'function fragmentsOf(text){const known=tokenMap.fragments??=new Map;let f=known.get(text);if(f===undefined){const str=encoding_1().TokenString.forString(text);f=str.test()?str.split(lookupToken):null;known.set(text,f)}return f}function couldContainToken(s){',
+    ],
+    [
+      'return typeof value!="object"||value==null||Object.defineProperty(',
+      'return typeof value!="object"||value==null||value[RESOLUTION_TYPEHINT_SYM]===typeHint||Object.defineProperty(',
+    ],
+  ],
+  // While it looks for references, which lie in what was resolved, it needs no properties under the names of CloudFormation.
+  'node_modules/aws-cdk-lib/core/lib/cfn-resource.js': [
+    [
+      '(resourceDef,context)=>{const renderedProps=',
+      '(resourceDef,context)=>{if(context.preparing){context.resolve(this.rawOverrides,{removeEmpty:!1});return resourceDef}const renderedProps=',
+    ],
+  ],
+  // It asks each construct and each call whether they are to be counted, up to the root, although nobody has set that flag.
+  'node_modules/aws-cdk-lib/core/lib/metadata-resource.js': [
+    ['function addPropsAsMetadata(construct,type,props){', 'function addPropsAsMetadata(construct,type,props){if(!counting())return;'],
+    [
+      'function addConstructMetadata(construct,props){',
+      'const{Node}=constructs_1(),{setContext}=Node.prototype;let counted;Node.prototype.setContext=function(key,value){if(key===cx_api_1().ENABLE_ADDITIONAL_METADATA_COLLECTION)counted=!0;return setContext.call(this,key,value)};function counting(){return counted}function addConstructMetadata(construct,props){',
+    ],
+  ],
+};
+
+function edited(name, source) {
+  const wanted = edits[name] ?? [];
+  if (wanted.some(([from]) => source.split(from).length !== 2)) return source;
+  return wanted.reduce((text, [from, to]) => text.split(from).join(to), source);
+}
+
 // install takes over the loading of modules in dir, and returns save, which writes down what was learned.
 module.exports = function install(dir) {
   const prefix = dir.endsWith(path.sep) ? dir : dir + path.sep;
-  const file = `${prefix}modules-${process.version}-${process.arch}.pack`;
+  const file = `${prefix}${path.basename(__filename, '.js')}-${process.version}-${process.arch}.pack`; // another modules.js, another pack
   const loaded = new Map(); // name → {source, script}
   const found = {}; // what was found by looking: name of the asking file + '\0' + request → name
   let learned = 0; // modules that came from their files
@@ -96,7 +159,7 @@ module.exports = function install(dir) {
       return script;
     }
     learned++;
-    const source = Module.wrap(standIns[name] ?? readFileSync(filename, 'utf8'));
+    const source = Module.wrap(standIns[name] ?? edited(name, readFileSync(filename, 'utf8')));
     const script = new vm.Script(source, { filename });
     loaded.set(name, { source, script });
     return script;
@@ -176,8 +239,8 @@ module.exports = function install(dir) {
     const draft = `${file}.${process.pid}.tmp`;
     try {
       for (const name of readdirSync(prefix)) {
-        const abandoned = /^modules-.*\.tmp$/.test(name) && performance.timeOrigin + performance.now() - statSync(prefix + name).mtimeMs > 60_000;
-        if (abandoned) rmSync(prefix + name);
+        const patience = /^modules-.*\.tmp$/.test(name) ? 60_000 : /^modules-.*\.pack$/.test(name) && prefix + name !== file ? 30 * 86_400_000 : Infinity;
+        if (performance.timeOrigin + performance.now() - statSync(prefix + name).mtimeMs > patience) rmSync(prefix + name);
       }
       writeFileSync(draft, Buffer.concat([length, head, ...parts]));
       renameSync(draft, file);
@@ -188,3 +251,5 @@ module.exports = function install(dir) {
 
   return save;
 };
+
+module.exports.edits = edits;

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -169,5 +170,29 @@ func TestRecalledVersion(t *testing.T) {
 	version("24.1.0", 1)
 	if _, err := recalledVersion(filepath.Join(dir, "other.json"), program, func() (string, error) { return "", errors.New("broken") }); err == nil {
 		t.Error("no error of a program that does not run")
+	}
+}
+
+// Every edit of the CDK's files finds its place, once: with another version of the CDK an edit may have become pointless.
+func TestEdits(t *testing.T) {
+	node, dir := needNode(t)
+	script := `
+const fs = require('fs');
+const { edits } = require(process.argv[1]);
+for (const name in edits) {
+  const source = fs.readFileSync(process.argv[2] + '/' + name, 'utf8');
+  for (const [from] of edits[name]) {
+    const times = source.split(from).length - 1;
+    if (times !== 1) console.log(name + ' has ' + times + ' times ' + from.slice(0, 80));
+  }
+}
+console.log(Object.keys(edits).length);`
+	modules, err := filepath.Abs("modules.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := exec.Command(node.Path, "-e", script, modules, dir).CombinedOutput()
+	if err != nil || strings.Contains(string(out), "times") || strings.TrimSpace(string(out)) == "0" {
+		t.Errorf("%v\n%s", err, out)
 	}
 }
