@@ -281,6 +281,9 @@ func (s *session) completeApp(wire *[]jsii.Value) error {
 	if len(*wire) > 0 {
 		props, _ = (*wire)[0].(jsii.Pairs)
 	}
+	if err := s.readLock(); err != nil {
+		return err
+	}
 	context := s.lookups()
 	if given, ok := props.Get("context"); ok {
 		given, _ := given.(jsii.Pairs)

@@ -81,6 +81,8 @@ func (s *session) hostProblem(err error) error {
 	return err
 }
 
+const unknownAccount = "unknown-account"
+
 var (
 	duplicateID = regexp.MustCompile(`There is already a Construct with name '([^']*)' in (\w+)(?: \[([^\]]*)\])?`)
 	tooMany     = regexp.MustCompile(`^Number of resources in stack '([^']*)': (\d+) is greater than allowed maximum of (\d+): (.*)`)
@@ -112,9 +114,14 @@ func (s *session) failureOf(js *jsii.Error) *interp.Failure {
 		f.Hint = split
 	}
 	if strings.HasPrefix(js.Message, "Cannot retrieve value from context provider") {
-		f.Code, f.Summary = "unknown-account", "Account not known"
+		f.Code, f.Summary = unknownAccount, "Account not known"
 		f.Detail = "this looks something up in AWS, which takes the account and the region of the stage."
-		f.Hint = `Name them: sst.App(..., region = "us-east-1", stages = {"` + s.in.Stage + `": {"account": "111111111111"}}).`
+		if s.regionKnown() {
+			f.Hint = "Run `" + s.lookupCommand() + "` to record the account of your credentials. Or n"
+		} else {
+			f.Hint = "N"
+		}
+		f.Hint += `ame them: sst.App(..., region = "us-east-1", stages = {"` + s.in.Stage + `": {"account": "111111111111"}}).`
 	}
 	if strings.Contains(js.Message, "Stack at '") && strings.Contains(js.Message, "cyclic") || strings.Contains(js.Message, "would create a cyclic reference") {
 		f.Code, f.Summary = "cyclic-stacks", "Stacks depend on each other"

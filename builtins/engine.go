@@ -2,6 +2,7 @@ package builtins
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"sync"
@@ -83,6 +84,15 @@ type Synthesis struct {
 	Assembly *cfn.Assembly // as it lies in Dir, its templates read already; without the Manifest
 	Inputs   []Dependency  // sorted
 	Warnings diag.List
+	Missing  []Lookup // what sst.lock.json does not answer; the error says so as well
+}
+
+// Lookup is something that the CDK wants to know of an account.
+type Lookup struct {
+	Key      string // in the lock file
+	Provider string // "" is the account of the stage itself
+	Props    json.RawMessage
+	Span     diag.Span // of the call that asks
 }
 
 // Open starts the CDK process and returns at once: it boots while the caller goes on.

@@ -3,7 +3,6 @@ package builtins
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"io/fs"
 	"os"
@@ -14,14 +13,10 @@ import (
 
 	"go.starlark.net/starlark"
 
-	"sst/builtins/jsii"
 	interp "sst/starlark"
 )
 
 // This file has the declared inputs: what a synth depends on beside its files is said by env() and read().
-
-// lockFile holds the answers of lookups in AWS.
-const lockFile = "sst.lock.json"
 
 func (s *session) depend(d Dependency) {
 	if !s.seen[d] {
@@ -157,23 +152,4 @@ func (s *session) resolvePath(from, name string) (path string, inside bool) {
 func within(root, path string) bool {
 	rel, err := filepath.Rel(root, path)
 	return err == nil && rel != ".." && !strings.HasPrefix(rel, ".."+string(os.PathSeparator))
-}
-
-// lookups are the recorded answers of lookups in AWS, for the CDK's context.
-func (s *session) lookups() jsii.Pairs {
-	path := filepath.Join(s.root, lockFile)
-	data, err := s.readFile(path)
-	if err != nil {
-		return nil
-	}
-	s.onRead(path, data)
-	var context map[string]jsii.Value
-	if err := json.Unmarshal(data, &context); err != nil {
-		s.warn("wrong-lock", "Unreadable lock file", lockFile+" is not a JSON object: "+err.Error()+".")
-	}
-	var pairs jsii.Pairs
-	for _, name := range sortedKeys(context) {
-		pairs.Set(name, context[name])
-	}
-	return pairs
 }

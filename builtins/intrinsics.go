@@ -33,7 +33,7 @@ var intrinsics = []intrinsic{
 		"A cell whose attributes can be set until synth starts, also from a loaded file.",
 		newState},
 	{"_context", "",
-		"struct(stage, region, default_region, account, local, personal, root); what is not known is None.",
+		"struct(stage, region, default_region, account, locked_account, local, personal, root); what is not known is None.",
 		contextOf},
 	{"_app", "",
 		"The sst.App, or None.",
@@ -187,6 +187,9 @@ func contextOf(s *session, _ *starlark.Thread, args starlark.Tuple, kwargs []sta
 	if err := starlark.UnpackArgs("_context", args, kwargs); err != nil {
 		return nil, err
 	}
+	if err := s.readLock(); err != nil {
+		return nil, err
+	}
 	text := func(text string) starlark.Value {
 		if text == "" {
 			return starlark.None
@@ -198,6 +201,7 @@ func contextOf(s *session, _ *starlark.Thread, args starlark.Tuple, kwargs []sta
 		"region":         text(s.in.Region),
 		"default_region": text(s.in.DefaultRegion),
 		"account":        text(s.in.Account),
+		"locked_account": text(s.account()),
 		"local":          starlark.Bool(s.in.Local),
 		"personal":       starlark.Bool(s.in.Personal),
 		"root":           starlark.String(s.root),

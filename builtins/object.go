@@ -3,7 +3,6 @@ package builtins
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.starlark.net/starlark"
 	"go.starlark.net/syntax"
@@ -284,9 +283,6 @@ func (m *method) CallInternal(thread *starlark.Thread, args starlark.Tuple, kwar
 		op.Target = m.recv.id
 	} else {
 		op.Kind, op.FQN = jsii.Static, m.class.FQN
-		if strings.HasSuffix(m.m.JS, "Lookup") {
-			m.s.lookupTags = append(m.s.lookupTags, tag)
-		}
 	}
 	if m.m.Returns == nil || m.m.Returns.Kind == jsii.Void {
 		op.Returns = jsii.TypeRef{Kind: jsii.Void}

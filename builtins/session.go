@@ -20,6 +20,7 @@ type host interface {
 	Call(ctx context.Context, op jsii.Op) (jsii.Value, error)
 	Flush(ctx context.Context) error
 	Synth(ctx context.Context, app int64, tag int) (*jsii.SynthReply, error)
+	Missing(ctx context.Context) ([]jsii.Missing, error)
 }
 
 var _ host = (*jsii.Host)(nil)
@@ -51,22 +52,22 @@ type session struct {
 	durations map[string]*Object
 	callbacks []*callback
 
-	app        *Construct
-	appCall    call
-	stack      *Object           // the first, for what any stack can do
-	created    map[int64]*Object // constructs made by a Create
-	places     map[string]int    // construct path to Tag
-	lookupTags []int             // of calls that look something up in AWS
-	states     []*state
-	closed     bool // synth has started: cells are read-only
-	ended      bool // nothing may be asked any more
-	onSynth    []hook
-	functions  []function
-	secrets    []cfn.Secret
-	packed     []packed
-	exports    memo[exportList] // of handler files, by path and hash
-	bundles    map[string]starlark.Value
-	warnings   diag.List
+	app       *Construct
+	appCall   call
+	stack     *Object           // the first, for what any stack can do
+	created   map[int64]*Object // constructs made by a Create
+	places    map[string]int    // construct path to Tag
+	lock      lock              // sst.lock.json
+	states    []*state
+	closed    bool // synth has started: cells are read-only
+	ended     bool // nothing may be asked any more
+	onSynth   []hook
+	functions []function
+	secrets   []cfn.Secret
+	packed    []packed
+	exports   memo[exportList] // of handler files, by path and hash
+	bundles   map[string]starlark.Value
+	warnings  diag.List
 }
 
 // hook is a function that waits for the end of evaluation.

@@ -2,11 +2,9 @@ package builtins
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -71,13 +69,15 @@ func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host) (*Synthesis, e
 	defer func() { s.ended = true }()
 	err := s.evaluate(compiledPrelude())
 	s.thread = nil
+	var synthesis *Synthesis
 	if err != nil {
 		h.Flush(ctx) // what is still queued fails now, not in the next session
-		return &Synthesis{Inputs: s.dependencies()}, err
+	} else {
+		synthesis, err = s.synthesize()
 	}
-	synthesis, err := s.synthesize()
+	missing, err := s.missing(err)
 	if err != nil {
-		return &Synthesis{Inputs: s.dependencies()}, err
+		return &Synthesis{Inputs: s.dependencies(), Missing: missing}, err
 	}
 	return synthesis, nil
 }
@@ -247,7 +247,6 @@ func (s *session) messages(reply *jsii.SynthReply) error {
 			s.warnings = append(s.warnings, d)
 		}
 	}
-	problems = append(problems, s.missing()...)
 	if problems.HasErrors() {
 		return problems.Sorted()
 	}
@@ -273,31 +272,6 @@ func (s *session) said(m jsii.Message) *diag.Diagnostic {
 		f.Detail = path + ": " + f.Detail
 	}
 	return s.diagnostic(f, s.call(tag))
-}
-
-// missing are lookups whose answers are not recorded.
-func (s *session) missing() diag.List {
-	data, err := os.ReadFile(filepath.Join(s.in.OutDir, "manifest.json"))
-	if err != nil {
-		return nil
-	}
-	var manifest struct {
-		Missing []struct{ Key, Provider string } `json:"missing"`
-	}
-	if json.Unmarshal(data, &manifest) != nil || len(manifest.Missing) == 0 {
-		return nil
-	}
-	var list diag.List
-	for i, m := range manifest.Missing {
-		f := interp.Errorf("missing-lookup", "Lookup not recorded", "%s has no answer for %s.", lockFile, m.Key)
-		f.Hint = "Run `sst lookup` to fetch it from AWS."
-		at := s.appCall
-		if len(s.lookupTags) > 0 { // the answer does not say which call it was
-			at = s.call(s.lookupTags[min(i, len(s.lookupTags)-1)])
-		}
-		list = append(list, s.diagnostic(f, at))
-	}
-	return list
 }
 
 // manifest is sst.json.

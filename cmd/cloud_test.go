@@ -18,6 +18,7 @@ import (
 //	cloud fault ACTION CODE MESSAGE...   each call of the action is refused; ACTION "" ends that
 //	cloud slow STACK ID DURATION  a resource takes that long, in virtual time
 //	cloud clock DURATION         AWS's clock is ahead of the machine's
+//	cloud furnish                a VPC, a hosted zone, a parameter and an image, to be looked up
 //	cloud deny ROLE              nobody may assume the role
 //	cloud status STACK           prints the status of a stack
 //	cloud await STACK STATUS     waits until the stack has the status
@@ -74,6 +75,8 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		ahead, err := time.ParseDuration(args[1])
 		ts.Check(err)
 		c.Clock(ahead)
+	case "furnish":
+		c.Furnish("us-east-1", furniture)
 	case "deny":
 		c.Deny(args[1])
 	case "status":
@@ -99,3 +102,13 @@ type cloud struct {
 }
 
 type cloudKey struct{}
+
+var furniture = cfntest.Landscape{
+	Zones: []string{"us-east-1a", "us-east-1b"},
+	VPCs: []cfntest.VPC{{ID: "vpc-11", CIDR: "10.0.0.0/16", Tags: map[string]string{"Name": "shared"},
+		Subnets: []cfntest.Subnet{{ID: "subnet-1", CIDR: "10.0.0.0/24", Zone: "us-east-1a"}, {ID: "subnet-2", CIDR: "10.0.1.0/24", Zone: "us-east-1b"}},
+		Tables:  []cfntest.RouteTable{{ID: "rtb-1", Main: true, Routes: []string{"nat-1"}}}}},
+	HostedZones: []cfntest.HostedZone{{ID: "ZEXAMPLE", Name: "example.com."}},
+	Images:      []cfntest.Image{{ID: "ami-77", Name: "web-1", Created: "2025-01-01T00:00:00.000Z"}},
+	Parameters:  map[string]string{"/shared/topic": "arn:aws:sns:us-east-1:123456789012:shared"},
+}

@@ -38,7 +38,7 @@ Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`
 			if err != nil {
 				return err
 			}
-			if _, err := t.build(c.Context(), p, started); err != nil {
+			if _, err := t.buildRecorded(c.Context(), p, started); err != nil {
 				return err
 			}
 			asm, err := cfn.Open(p.out)

@@ -95,6 +95,7 @@ var commands = []func(*tool) *cobra.Command{
 	removeCommand,
 	testCommand,
 	lintCommand,
+	lookupCommand,
 	fmtCommand,
 	lspCommand,
 	versionCommand,

@@ -532,6 +532,22 @@ func (h *Host) Synth(ctx context.Context, app int64, tag int) (*SynthReply, erro
 	return &reply.SynthReply, nil
 }
 
+// Missing gives the lookups of the session that had no answer, in the order in which they were asked.
+func (h *Host) Missing(ctx context.Context) ([]Missing, error) {
+	if err := h.send(wireOp{kind: "missing", shape: "j"}); err != nil {
+		return nil, err
+	}
+	raw, err := h.sync(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var list []Missing
+	if err := json.Unmarshal(raw, &list); err != nil {
+		return nil, h.fail("gave an answer that makes no sense", err)
+	}
+	return list, nil
+}
+
 // Worn says whether it is time to replace the host: the CDK keeps some memory of each synth.
 func (h *Host) Worn() bool { return h.dead() != nil || h.synths >= maxSynths || h.rss > maxRSS }
 

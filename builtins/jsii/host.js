@@ -312,6 +312,14 @@ cdk.Stack.prototype.allocateLogicalId = function (element) {
   return (element[kept.logicalId] ??= allocateLogicalId.call(this, element));
 };
 
+// Lookups that the context does not answer, by key: what is asked, and the operation that asks first.
+const missing = new Map();
+const { reportMissingContextKey } = cdk.Stack.prototype;
+cdk.Stack.prototype.reportMissingContextKey = function (report) {
+  if (!missing.has(report.key)) missing.set(report.key, { key: report.key, provider: report.provider, props: report.props, tag });
+  return reportMissingContextKey.call(this, report);
+};
+
 // The CDK remembers fingerprints of files in the user's home, by size and time: neither ours to write nor safe enough to read.
 const { FingerprintDiskCache } = internal('fs/fingerprint-disk-cache.js');
 FingerprintDiskCache.prototype._load = function () {
@@ -360,6 +368,7 @@ function begin({ root, outdir, exec }) {
   session.outdirs = outdir === '' ? [] : [path.resolve(root, outdir)];
   session.exec = exec;
   session.files = new Map();
+  missing.clear();
   if (root !== '') process.chdir(root);
   if (outdir === '') delete process.env.CDK_OUTDIR;
   else process.env.CDK_OUTDIR = outdir;
@@ -608,6 +617,7 @@ const operations = {
     return cdk.Stack.of(c).resolve(c.logicalId);
   },
   nodePath: (id, on) => object(on).node.path,
+  missing: () => [...missing.values()],
   fail: (id, on, member, args) => {
     throw new Error(args[0]);
   },

@@ -1,8 +1,10 @@
 package jsii
 
-import "errors"
-
-import "fmt"
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
 
 // OpKind says what an operation does.
 type OpKind uint8
@@ -108,6 +110,14 @@ type Message struct {
 	Path    string `json:"path"`  // of the construct
 	ID      int64  `json:"id"`    // of the nearest construct made by a Create, 0 when there is none
 	Message string `json:"message"`
+}
+
+// Missing is a lookup that the context of the app does not answer.
+type Missing struct {
+	Key      string          `json:"key"`
+	Provider string          `json:"provider"`
+	Props    json.RawMessage `json:"props"`
+	Tag      int             `json:"tag"` // of the operation that asked first
 }
 
 // File is something that CDK code read.

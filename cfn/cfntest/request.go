@@ -43,12 +43,13 @@ func (s *Server) read(r *http.Request) (*request, *Error) {
 			return req, &Error{400, "SerializationException", err.Error()}
 		}
 		req.Stack, _ = req.json["Name"].(string)
-	case req.Service == "cloudformation" || req.Service == "sts":
+	case req.Service == "route53":
+		req.Action, req.Stack = r.Method, r.URL.Path
+	case versions[req.Service] != "":
 		if req.form, err = url.ParseQuery(string(req.body)); err != nil {
 			return req, &Error{400, "MalformedQueryString", err.Error()}
 		}
-		want := map[string]string{"cloudformation": "2010-05-15", "sts": "2011-06-15"}[req.Service]
-		if req.form.Get("Version") != want {
+		if req.form.Get("Version") != versions[req.Service] {
 			return req, &Error{400, "InvalidAction", "Could not find operation " + req.form.Get("Action") + " for version " + req.form.Get("Version")}
 		}
 		req.Action, req.Stack = req.form.Get("Action"), req.form.Get("StackName")
@@ -68,6 +69,9 @@ func (s *Server) read(r *http.Request) (*request, *Error) {
 	}
 	return req, nil
 }
+
+// versions are those of the services that speak the query protocol.
+var versions = map[string]string{"cloudformation": "2010-05-15", "sts": "2011-06-15", "ec2": "2016-11-15", "elasticloadbalancing": "2015-12-01"}
 
 // list gives the members of a list of the query protocol.
 func (r *request) list(name string) (values []string) {
@@ -120,7 +124,8 @@ func members(name string, each [][]element) element {
 
 // answer writes a result of the query protocol.
 func (r *request) answer(w http.ResponseWriter, fields ...element) {
-	space := map[string]string{"cloudformation": "http://cloudformation.amazonaws.com/doc/2010-05-15/", "sts": "https://sts.amazonaws.com/doc/2011-06-15/"}[r.Service]
+	space := map[string]string{"cloudformation": "http://cloudformation.amazonaws.com/doc/2010-05-15/", "sts": "https://sts.amazonaws.com/doc/2011-06-15/",
+		"elasticloadbalancing": "http://elasticloadbalancing.amazonaws.com/doc/2015-12-01/"}[r.Service]
 	var b strings.Builder
 	fmt.Fprintf(&b, `<%sResponse xmlns="%s">`, r.Action, space)
 	element{r.Action + "Result", fields}.write(&b)
@@ -133,10 +138,13 @@ func (r *request) answer(w http.ResponseWriter, fields ...element) {
 
 func (r *request) refuse(w http.ResponseWriter, e *Error) {
 	switch r.Service {
-	case "ssm":
+	case "ssm", "kms", "cloudcontrolapi":
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.WriteHeader(e.Status)
 		json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message})
+	case "ec2":
+		w.WriteHeader(e.Status)
+		reply(w, element{"Response", []element{{"Errors", []element{{"Error", []element{{"Code", e.Code}, {"Message", e.Message}}}}}, {"RequestID", w.Header().Get("X-Amzn-Requestid")}}})
 	case "s3":
 		var b strings.Builder
 		element{"Error", []element{{"Code", e.Code}, {"Message", e.Message}}}.write(&b)

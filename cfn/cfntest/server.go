@@ -1,4 +1,4 @@
-// Package cfntest is an AWS control plane inside a test process: CloudFormation, STS, S3 and SSM on one loopback address,
+// Package cfntest is an AWS control plane inside a test process: CloudFormation, STS, S3 and SSM on one loopback address (and of others what a Landscape says),
 // spoken to by the real AWS clients (AWS_ENDPOINT_URL). It refuses what AWS refuses and takes its time as AWS does: change
 // sets and stacks go through their states, resource by resource, in virtual time.
 //
@@ -67,6 +67,7 @@ type Server struct {
 	params  map[string]*parameter // region/name
 	stacks  []*stack
 	fails   map[string]string // failure key → reason
+	land    Landscape
 	serial  int
 }
 
@@ -201,7 +202,8 @@ func (s *Server) Objects(bucket string) int {
 	return len(s.buckets[bucket])
 }
 
-var services = map[string]string{"cloudformation": "cloudformation", "sts": "sts", "s3": "s3", "ssm": "ssm"}
+var services = map[string]string{"cloudformation": "cloudformation", "sts": "sts", "s3": "s3", "ssm": "ssm", "ec2": "ec2", "route53": "route53", "kms": "kms",
+	"elasticloadbalancing": "elasticloadbalancing", "cloudcontrolapi": "cloudcontrolapi"}
 
 // confined is what the bootstrap roles may use.
 var confined = map[string][]string{
@@ -240,6 +242,16 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.sts(w, req)
 	case "ssm":
 		s.ssm(w, req)
+	case "ec2":
+		s.ec2(w, req)
+	case "route53":
+		s.route53(w, req)
+	case "kms":
+		s.kms(w, req)
+	case "elasticloadbalancing":
+		s.elb(w, req)
+	case "cloudcontrolapi":
+		s.cloudcontrol(w, req)
 	default:
 		s.s3(w, req)
 	}
