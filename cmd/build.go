@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,13 +26,16 @@ import (
 const gcPercent = 300
 
 func buildCommand(t *tool) *cobra.Command {
-	return &cobra.Command{
+	var noLint bool
+	c := &cobra.Command{
 		Use:   "build [FILE]",
 		Short: "Write the CloudFormation templates and the zipped code of the app",
 		Long: `Write the app as a CDK cloud assembly: a template for each stack, the zipped code of its functions, and sst.json.
 
 It goes to .sst/out beside stacks.star, or to --out. Nothing is deployed; no AWS account is needed. The stock CDK CLI
-reads the same folder: npx aws-cdk@2 ls --app .sst/out`,
+reads the same folder: npx aws-cdk@2 ls --app .sst/out
+
+The project's own ESLint and type check run beside it; an error of theirs is one of the build (--no-lint leaves them out).`,
 		Example: "  sst build\n  sst build --stage prod --region eu-west-1",
 		Args:    atMostFile,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -43,15 +47,24 @@ reads the same folder: npx aws-cdk@2 ls --app .sst/out`,
 			if err != nil {
 				return err
 			}
+			code := t.checkCodeOf(c.Context(), p, noLint)
+			defer code.stop()
 			summary, err := t.build(c.Context(), p, started)
 			if err != nil {
 				return err
 			}
 			t.view.Built(summary)
+			if ok, err := code.tell(); err != nil || !ok {
+				return cmp.Or(err, errTold)
+			}
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
+	return c
 }
+
+const noLintHelp = "run neither the project's ESLint nor its type check"
 
 // buildResult is what the record of a build remembers beside the files.
 type buildResult struct {
@@ -83,6 +96,9 @@ func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildS
 		before.summary.Unchanged = true
 		before.summary.Seconds = time.Since(started).Seconds()
 		return *before.summary, nil
+	}
+	if t.onBuild != nil {
+		t.onBuild()
 	}
 	began := time.Now()
 	b, err := t.buildAssembly(ctx, p, before.record.intact())

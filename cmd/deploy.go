@@ -18,7 +18,7 @@ import (
 )
 
 func deployCommand(t *tool) *cobra.Command {
-	var repair, async bool
+	var repair, async, noLint bool
 	c := &cobra.Command{
 		Use:   "deploy [FILE] [STACK...]",
 		Short: "Deploy the app, or some of its stacks, to AWS",
@@ -29,6 +29,7 @@ The account is that of your AWS credentials; it has to be bootstrapped for the C
 with or without "<stage>-<app>-"; the stacks that it depends on are deployed as well. Outputs are printed and kept in
 .sst/outputs.json.
 
+The project's own ESLint and type check run first; after an error of theirs nothing is deployed.
 Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`,
 		Example: "  sst deploy\n  sst deploy --stage prod web\n  AWS_PROFILE=production sst deploy --stage prod --region us-east-1",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -38,8 +39,15 @@ Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`
 			if err != nil {
 				return err
 			}
+			code := t.checkCodeOf(c.Context(), p, noLint)
+			defer code.stop()
 			if _, err := t.buildRecorded(c.Context(), p, started); err != nil {
 				return err
+			}
+			if ok, err := code.tell(); err != nil {
+				return err
+			} else if !ok {
+				return problemf("--no-lint deploys it all the same.", "the code has errors, so nothing was deployed")
 			}
 			asm, err := cfn.Open(p.out)
 			if err != nil {
@@ -48,6 +56,7 @@ Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`
 			return t.deploy(c.Context(), p, asm, names, deployOptions{repair: repair, async: async}, started)
 		},
 	}
+	c.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
 	c.Flags().BoolVar(&repair, "repair", false, "delete or roll back stacks that are stuck (on your own stage that is done without asking)")
 	c.Flags().BoolVar(&async, "async", false, "return once everything is submitted; sst status --wait waits for it")
 	return c

@@ -77,6 +77,8 @@ type tool struct {
 	view View
 	log  *slog.Logger
 
+	onBuild func() // called when a build finds that something has changed; may be nil
+
 	node struct {
 		once  sync.Once
 		found jsii.Node

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -22,12 +23,14 @@ func startCommand(t *tool) *cobra.Command {
 	var local bool
 	var port int
 	var keys []string
+	var noLint bool
 	command := &cobra.Command{
 		Use:   "start [FILE]",
 		Short: "Serve the app from this machine and reload what you save",
 		Long: `Serve the app from this machine: every route, schedule and function runs your working copy.
 
 Save a handler, and the next request runs it. Save stacks.star, and the app is synthesized again in the running process.
+The project's own ESLint and type check run beside it and never hold a reload up (--no-lint leaves them out).
 Without AWS credentials, or with --local, everything happens on this machine: nothing is deployed, nothing leaves it.`,
 		Example: "  sst start\n  sst start --port 8080",
 		Args:    atMostFile,
@@ -51,11 +54,12 @@ Without AWS credentials, or with --local, everything happens on this machine: no
 				}
 				why = "no AWS credentials are configured"
 			}
-			s := &starter{tool: t, project: p, port: port, why: why, keys: keys}
+			s := &starter{tool: t, project: p, port: port, why: why, keys: keys, noLint: noLint}
 			return s.run(c.Context())
 		},
 	}
 	command.Flags().BoolVar(&local, "local", false, "run everything on this machine, without AWS")
+	command.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
 	command.Flags().StringArrayVar(&keys, "jwks", nil, "where the public keys of an issuer of tokens are, [ISSUER=]FILE_OR_URL; may be given again")
 	command.Flags().IntVar(&port, "port", defaultPort, "port of the first Api, the next free ones for the rest; 0: any free ports")
 	return command
@@ -68,6 +72,7 @@ type starter struct {
 	port    int
 	why     string // it is local, in words
 	keys    []string
+	noLint  bool
 
 	engine  *builtins.Engine
 	server  *runtime.Server
@@ -75,6 +80,7 @@ type starter struct {
 	folder  string // where assemblies are synthesized to, one folder each
 	synths  int
 	changed chan []string
+	code    atomic.Pointer[codeWatch] // nil until the app is served, and with --no-lint
 }
 
 func (s *starter) run(ctx context.Context) error {
@@ -122,6 +128,10 @@ func (s *starter) run(ctx context.Context) error {
 		return err
 	}
 	s.view.Started(s.describe(time.Since(began)))
+	if !s.noLint {
+		s.code.Store(s.watchCode(ctx, s.project))
+		defer s.code.Load().wait()
+	}
 	for {
 		select {
 		case <-ctx.Done():
@@ -147,11 +157,14 @@ func (s *starter) localRegion() string {
 
 // event gets what the server reports, on the server's goroutine.
 func (s *starter) event(e runtime.Event) {
-	if change, ok := e.(runtime.Changed); ok {
+	switch e := e.(type) {
+	case runtime.Changed:
 		select {
-		case s.changed <- change.Files:
+		case s.changed <- e.Files:
 		default: // a reload is due anyway and reads everything
 		}
+	case runtime.Rebuilt:
+		s.code.Load().saved()
 	}
 	s.view.Event(e)
 }
