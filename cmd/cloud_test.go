@@ -22,6 +22,8 @@ import (
 //	cloud deny ROLE              nobody may assume the role
 //	cloud status STACK           prints the status of a stack
 //	cloud await STACK STATUS     waits until the stack has the status
+//	cloud parameter NAME         prints the type and the quoted value of a parameter of SSM
+//	cloud parameter-set NAME VALUE  somebody else puts a secret there
 //	cloud calls                  prints what was called since the last time
 func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
@@ -87,6 +89,11 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 				ts.Fatalf("%s is in %s", args[1], c.Status(args[1], "us-east-1"))
 			}
 		}
+	case "parameter":
+		kind, value := c.Parameter("us-east-1", args[1])
+		fmt.Fprintf(ts.Stdout(), "%s %q\n", kind, value)
+	case "parameter-set":
+		c.SetParameter("us-east-1", args[1], "SecureString", args[2])
 	case "calls":
 		for _, call := range c.Calls() {
 			fmt.Fprintln(ts.Stdout(), call.Service, call.Action)

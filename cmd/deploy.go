@@ -89,6 +89,9 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	if err != nil {
 		return err
 	}
+	if err := t.checkSecrets(ctx, p, asm.Manifest, config); err != nil {
+		return err
+	}
 	d := &cfn.Deployer{
 		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async,
 		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },

@@ -98,6 +98,7 @@ var commands = []func(*tool) *cobra.Command{
 	testCommand,
 	lintCommand,
 	lookupCommand,
+	secretsCommand,
 	fmtCommand,
 	lspCommand,
 	versionCommand,

@@ -81,6 +81,8 @@ type starter struct {
 	synths  int
 	changed chan []string
 	code    atomic.Pointer[codeWatch] // nil until the app is served, and with --no-lint
+	secrets *fileStore
+	lacking map[string]bool // parameters of secrets that were said to have no value
 }
 
 func (s *starter) run(ctx context.Context) error {
@@ -92,6 +94,7 @@ func (s *starter) run(ctx context.Context) error {
 	defer done()
 	s.engine = engine
 	s.changed = make(chan []string, 64)
+	s.secrets, s.lacking = s.localSecrets(s.project), map[string]bool{}
 
 	// The server takes the folder first: a second start must not touch what the first one serves.
 	node, err := s.findNode()
@@ -110,6 +113,9 @@ func (s *starter) run(ctx context.Context) error {
 		Logger:  s.log,
 		Events:  s.event,
 		Version: Version,
+		Secrets: func(ctx context.Context, env map[string]string) (map[string]string, error) {
+			return completeSecrets(ctx, s.secrets, "sst secrets set --local", env)
+		},
 	})
 	if err != nil {
 		return &Problem{Summary: err.Error()}
@@ -211,6 +217,16 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 		os.RemoveAll(s.asm.Dir)
 	}
 	s.asm = asm
+	missing, err := missingSecrets(ctx, s.secrets, asm.Manifest.Secrets)
+	if err != nil {
+		return err
+	}
+	for _, secret := range missing {
+		if !s.lacking[secret.Parameter] {
+			s.lacking[secret.Parameter] = true
+			s.view.Notice(fmt.Sprintf("The secret %s has no value on this machine. Set it: sst secrets set --local %s", secret.Name, secret.Name))
+		}
+	}
 	// A changed handler needs no synth: the server rebuilds it.
 	s.watch(synthesis.Inputs, "env", "handler")
 	return nil

@@ -38,6 +38,7 @@ type View interface {
 	Event(runtime.Event)
 	deployView
 	testView
+	secretView
 }
 
 type viewOptions struct {
