@@ -167,6 +167,28 @@ func (c *Conn) connect(ctx context.Context) (*socket, welcome, error) {
 	return connect(ctx, address{c.opts.URL, c.opts.Header, c.opts.Token, c.opts.Sign}, c.hello())
 }
 
+// Refused is the relay's refusal of a hello, other than a PresentError.
+type Refused struct {
+	Code string // "version", "forbidden"
+	Data []byte // as the relay sent it
+}
+
+func (e *Refused) Error() string { return fmt.Sprintf("relay refused: %s %s", e.Code, e.Data) }
+
+// Rejected is the answer of an endpoint that makes no WebSocket of a request.
+type Rejected struct {
+	Status int
+	Body   string // the beginning of it
+}
+
+func (e *Rejected) Error() string {
+	text := fmt.Sprintf("the relay answered %d %s", e.Status, http.StatusText(e.Status))
+	if e.Body != "" {
+		text += ": " + e.Body
+	}
+	return text
+}
+
 // clientWriteBuffers are as large as the largest frame, so that one message is one frame.
 var clientWriteBuffers sync.Pool
 
@@ -199,10 +221,7 @@ func (a address) open(ctx context.Context) (*websocket.Conn, error) {
 			continue
 		}
 		reason, _ := io.ReadAll(resp.Body) // the beginning of it
-		if reason = bytes.TrimSpace(reason); len(reason) > 0 {
-			return nil, fmt.Errorf("%w: %s: %s", err, resp.Status, reason)
-		}
-		return nil, fmt.Errorf("%w: %s", err, resp.Status)
+		return nil, &Rejected{Status: resp.StatusCode, Body: string(bytes.TrimSpace(reason))}
 	}
 }
 
@@ -224,7 +243,7 @@ func connect(ctx context.Context, a address, h hello) (*socket, welcome, error) 
 		if err == nil && f.Type == typeNak && f.Code == "developer-present" {
 			err = presentError(f.Data)
 		} else if err == nil && f.Type == typeNak {
-			err = fmt.Errorf("relay refused: %s %s", f.Code, f.Data)
+			err = &Refused{Code: f.Code, Data: f.Data}
 		}
 		if err == nil && f.Type == typeWelcome {
 			err = json.Unmarshal(f.Data, &w)
@@ -404,6 +423,9 @@ func (c *Conn) serve(sock *socket) error {
 		}
 		now := time.Now().UnixNano()
 		heard.Store(now)
+		if f.Type == "" { // API Gateway's own words about a frame that it could not pass on
+			continue
+		}
 		if f.Type == typePong {
 			c.rtt.Store(now - pinged.Load())
 			continue

@@ -25,6 +25,24 @@ const (
 //go:embed stub.min.mjs
 var Stub []byte
 
+// StubWrapper is the program that Lambda starts in the place of a function's runtime (AWS_LAMBDA_EXEC_WRAPPER): it runs the
+// stub, StubFile beside it.
+//
+//go:embed stub.sh
+var StubWrapper []byte
+
+// Names of the stub's files in a function's archive.
+const (
+	StubFile        = "sst-live.mjs"
+	StubWrapperFile = "sst-live"
+)
+
+// RelayFunction is the relay as a Lambda function: one JavaScript module that exports handler. API Gateway holds the
+// connections and asks it for each frame.
+//
+//go:embed relay.mjs
+var RelayFunction []byte
+
 // Error types made by the wire itself; every other error type is the function's own.
 const (
 	ErrorNoDeveloper   = "SST.NoDeveloper"   // nobody is connected who could run the function

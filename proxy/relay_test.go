@@ -275,7 +275,7 @@ func TestUpgradeRefused(t *testing.T) {
 		t.Errorf("plain GET: %s", resp.Status)
 	}
 	_, err = proxy.Dial(context.Background(), proxy.DialOptions{URL: relay.URL, Token: "wrong", Handler: proxy.HandlerFunc(nil)})
-	if want := "dial relay: websocket: bad handshake: 401 Unauthorized: wrong token"; fmt.Sprint(err) != want {
+	if want := "dial relay: the relay answered 401 Unauthorized: wrong token"; fmt.Sprint(err) != want {
 		t.Errorf("Dial: got %v, want %s", err, want)
 	}
 }

@@ -478,7 +478,12 @@ class Sandbox {
     this.link = new Link(this.id, session, this.limit, text => this.write(text))
     if (this.peer) this.link.seal = new Seal(this.peer, session)
     const { function: id, runtime, timeout } = this.config
-    const { SST_LIVE, ...env } = this.env
+    const { SST_LIVE, AWS_LAMBDA_EXEC_WRAPPER, ...env } = this.env
+    for (const name in env) { // the function's own, which the stub must not run under
+      if (!name.startsWith("SST_LIVE_")) continue
+      env[name.slice(9)] = env[name]
+      delete env[name]
+    }
     this.probed = clock()
     this.link.open(Buffer.from(JSON.stringify({
       function: id, runtime, timeout, memory: +this.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE || undefined,

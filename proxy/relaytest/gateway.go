@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,7 @@ import (
 // GatewayOptions configures a Gateway; the zero value has the quotas of AWS and lets anyone in.
 type GatewayOptions struct {
 	Stage    string            // default "live"
+	Stages   []string          // further ones
 	Auth     *SigV4            // on $connect and @connections; nil: both are open
 	Function Function          // behind $connect, $disconnect and $default
 	Mock     map[string]string // answers of routes without a function, by the message's t
@@ -60,6 +62,7 @@ type Gateway struct {
 
 type gatewayConn struct {
 	id       string
+	stage    string
 	ws       *websocket.Conn
 	who      Key
 	begun    time.Time
@@ -112,15 +115,16 @@ func NewGateway(t testing.TB, opts GatewayOptions) *Gateway {
 }
 
 func (g *Gateway) serve(w http.ResponseWriter, r *http.Request) {
-	if rest, ok := strings.CutPrefix(r.URL.Path, "/"+g.opts.Stage+"/@connections/"); ok {
-		g.manage(w, r, rest)
-		return
-	}
-	if r.URL.Path != "/"+g.opts.Stage && r.URL.Path != "/"+g.opts.Stage+"/" {
+	stage, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	id, connections := strings.CutPrefix(rest, "@connections/")
+	switch {
+	case stage != g.opts.Stage && !slices.Contains(g.opts.Stages, stage) || rest != "" && !connections:
 		refuse(w, http.StatusForbidden, "ForbiddenException", "Forbidden")
-		return
+	case connections:
+		g.manage(w, r, stage, id)
+	default:
+		g.connect(w, r, stage)
 	}
-	g.connect(w, r)
 }
 
 func refuse(w http.ResponseWriter, status int, kind, text string) {
@@ -131,7 +135,7 @@ func refuse(w http.ResponseWriter, status int, kind, text string) {
 }
 
 // connect is the upgrade: who it is, then what the function says to it, then the connection.
-func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) {
+func (g *Gateway) connect(w http.ResponseWriter, r *http.Request, stage string) {
 	var who Key
 	if g.opts.Auth != nil {
 		key, status, text := g.opts.Auth.Check(r, nil, "execute-api:Invoke")
@@ -146,7 +150,7 @@ func (g *Gateway) connect(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	host, _, _ := strings.Cut(r.RemoteAddr, ":")
-	c := &gatewayConn{id: fmt.Sprintf("L0SM%07d=", g.ids.Add(1)), who: who, begun: time.Now(), query: r.URL.Query(), header: r.Header, sourceIP: host}
+	c := &gatewayConn{id: fmt.Sprintf("L0SM%07d=", g.ids.Add(1)), stage: stage, who: who, begun: time.Now(), query: r.URL.Query(), header: r.Header, sourceIP: host}
 	c.active.Store(c.begun.UnixMilli())
 	result, err := g.call(c, "$connect", "CONNECT", nil, nil)
 	if err != nil {
@@ -251,7 +255,7 @@ func (g *Gateway) call(c *gatewayConn, route, kind string, body []byte, more map
 	}
 	now := time.Now()
 	about := map[string]any{
-		"routeKey": route, "eventType": kind, "messageDirection": "IN", "stage": g.opts.Stage, "apiId": "api0123456",
+		"routeKey": route, "eventType": kind, "messageDirection": "IN", "stage": c.stage, "apiId": "api0123456",
 		"connectionId": c.id, "connectedAt": c.begun.UnixMilli(), "requestTimeEpoch": now.UnixMilli(),
 		"requestTime": now.UTC().Format("02/Jan/2006:15:04:05 +0000"), "requestId": fmt.Sprint(g.ids.Add(1)),
 		"extendedRequestId": fmt.Sprint(g.ids.Add(1)), "domainName": strings.TrimSuffix(strings.TrimPrefix(g.Management, "http://"), "/"+g.opts.Stage),
@@ -294,7 +298,7 @@ func nullable(s string) any {
 }
 
 // manage is the @connections API.
-func (g *Gateway) manage(w http.ResponseWriter, r *http.Request, id string) {
+func (g *Gateway) manage(w http.ResponseWriter, r *http.Request, stage, id string) {
 	body, err := io.ReadAll(io.LimitReader(r.Body, quotaMessage+1))
 	if err != nil {
 		return
@@ -312,6 +316,9 @@ func (g *Gateway) manage(w http.ResponseWriter, r *http.Request, id string) {
 	g.mu.Lock()
 	c := g.conns[id]
 	g.mu.Unlock()
+	if c != nil && c.stage != stage {
+		c = nil
+	}
 	if g.opts.Refuse != nil {
 		if status, deliver := g.opts.Refuse(r.Method, id); status != 0 {
 			if deliver && c != nil {
