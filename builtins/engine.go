@@ -42,7 +42,8 @@ type Input struct {
 	DefaultRegion string // of the AWS SDK's own chain, or ""
 	Account       string // known only when the stage names it
 	Personal      bool   // the stage is that of one developer
-	Local         bool   // for a run on this machine
+	Local         bool   // for `sst start`
+	Live          bool   // for `sst start` on AWS: the app gets its debug stack, and a protected stage is refused
 	OutDir        string // the assembly goes here; emptied first
 	AllowExec     bool   // the CDK may start other programs
 	// Env looks up env("NAME"); nil: nothing is set.
@@ -51,6 +52,10 @@ type Input struct {
 	Read func(path string) ([]byte, error)
 	// Hashes are the content hashes of bundles by their key, where they are known already; others get a placeholder.
 	Hashes map[string]string
+	// ConnectionsURL is the @connections address of an emulator's WebSocket API; "" where the one that AWS names is right.
+	ConnectionsURL string
+	// Shipped are the content hashes of code that comes with sst, by name: "relay".
+	Shipped map[string]string
 	// OnFunction is called for each function while the file is evaluated, so that bundling can begin. Stack, LogicalID
 	// and Name are not known by then.
 	OnFunction func(cfn.Function)

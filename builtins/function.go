@@ -90,6 +90,19 @@ func bundleOf(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs [
 	return value, nil
 }
 
+// shippedCode is the intrinsic _shipped.
+func shippedCode(s *session, thread *starlark.Thread, args starlark.Tuple, kwargs []starlark.Tuple) (starlark.Value, error) {
+	var name string
+	if err := starlark.UnpackArgs("_shipped", args, kwargs, "name", &name); err != nil {
+		return nil, err
+	}
+	hash, ok := s.in.Shipped[name]
+	if !ok {
+		return nil, interp.Errorf("not-shipped", "No such code", "_shipped: the code %q was not given.", name)
+	}
+	return s.placeholder(thread, hash)
+}
+
 // bundleValue is what _bundle gives: a struct that remembers the spec.
 type bundleValue struct {
 	*starlarkstruct.Struct

@@ -33,7 +33,7 @@ var intrinsics = []intrinsic{
 		"A cell whose attributes can be set until synth starts, also from a loaded file.",
 		newState},
 	{"_context", "",
-		"struct(stage, region, default_region, account, locked_account, local, personal, root); what is not known is None.",
+		"struct(stage, region, default_region, account, locked_account, local, live, connections_url, personal, root); what is not known is None.",
 		contextOf},
 	{"_app", "",
 		"The sst.App, or None.",
@@ -56,6 +56,9 @@ var intrinsics = []intrinsic{
 	{"_job", "construct, bundle",
 		"Records that a job runs a bundle, which is what _bundle gave.",
 		jobOf},
+	{"_shipped", "name",
+		"A cdk.aws_lambda.Code of code that comes with sst itself, by the name under which it was given (Input.Shipped).",
+		shippedCode},
 	{"_function", "construct, bundle, live = True, handler = None, runtime = None, architecture = \"x86_64\", timeout = None, memory = None",
 		"Records a Lambda function for the manifest: construct is the sst construct or the CDK function, bundle what _bundle gave.",
 		recordFunction},
@@ -197,14 +200,16 @@ func contextOf(s *session, _ *starlark.Thread, args starlark.Tuple, kwargs []sta
 		return starlark.String(text)
 	}
 	return starlarkstruct.FromStringDict(starlarkstruct.Default, starlark.StringDict{
-		"stage":          starlark.String(s.in.Stage),
-		"region":         text(s.in.Region),
-		"default_region": text(s.in.DefaultRegion),
-		"account":        text(s.in.Account),
-		"locked_account": text(s.account()),
-		"local":          starlark.Bool(s.in.Local),
-		"personal":       starlark.Bool(s.in.Personal),
-		"root":           starlark.String(s.root),
+		"stage":           starlark.String(s.in.Stage),
+		"region":          text(s.in.Region),
+		"default_region":  text(s.in.DefaultRegion),
+		"account":         text(s.in.Account),
+		"locked_account":  text(s.account()),
+		"local":           starlark.Bool(s.in.Local),
+		"live":            starlark.Bool(s.in.Live),
+		"connections_url": text(s.in.ConnectionsURL),
+		"personal":        starlark.Bool(s.in.Personal),
+		"root":            starlark.String(s.root),
 	}), nil
 }
 
