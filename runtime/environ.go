@@ -25,7 +25,7 @@ var sandboxOnly = map[string]bool{
 	"PWD": true, "SHLVL": true, "OLDPWD": true, "LD_LIBRARY_PATH": true, "NODE_PATH": true,
 	"LAMBDA_TASK_ROOT": true, "LAMBDA_RUNTIME_DIR": true, "_HANDLER": true, "AWS_LAMBDA_RUNTIME_API": true,
 	"AWS_XRAY_DAEMON_ADDRESS": true, "_AWS_XRAY_DAEMON_ADDRESS": true, "_AWS_XRAY_DAEMON_PORT": true,
-	"AWS_PROFILE": true, "_X_AMZN_TRACE_ID": true, "SST_LIVE": true, "AWS_LAMBDA_EXEC_WRAPPER": true,
+	"AWS_PROFILE": true, "_X_AMZN_TRACE_ID": true, "SST_LIVE": true,
 }
 
 // baseEnv is what every worker has, before its sandbox is known.
@@ -48,6 +48,9 @@ func workerEnv(base, sandbox map[string]string, task, handler, api string) map[s
 		}
 		if name == "PATH" && strings.Contains(value, "/var/lang/bin") {
 			continue // Lambda's own
+		}
+		if name == "NODE_EXTRA_CA_CERTS" && strings.HasPrefix(value, "/var/runtime/") {
+			continue // likewise
 		}
 		env[name] = value
 	}

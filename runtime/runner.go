@@ -40,8 +40,13 @@ type runner struct {
 	emit    func(Event)
 	secrets func(context.Context, map[string]string) (map[string]string, error) // completes an environment; nil: leaves it
 
-	mu    sync.Mutex // guards seats
-	seats map[string]*seat
+	live bool // the sandboxes are in AWS
+	max  int  // workers at once; 0: as many as there are sandboxes
+
+	mu      sync.Mutex // guards what follows
+	seats   map[string]*seat
+	workers int           // that run or are about to
+	freed   chan struct{} // closed when a worker is gone
 }
 
 // seat is the place of one sandbox. Its worker is replaced when the code changed, when it died and when it ran out of time.
@@ -54,7 +59,7 @@ type seat struct {
 var _ proxy.Handler = (*runner)(nil)
 
 func newRunner(f *factory, c *codes, calls *sync.Map, lookup func(string) (*function, bool), emit func(Event)) *runner {
-	return &runner{factory: f, codes: c, calls: calls, lookup: lookup, emit: emit, seats: map[string]*seat{}}
+	return &runner{factory: f, codes: c, calls: calls, lookup: lookup, emit: emit, seats: map[string]*seat{}, freed: make(chan struct{})}
 }
 
 func (r *runner) seat(id string) *seat {
@@ -110,6 +115,9 @@ func (r *runner) refresh(built *code) {
 		s.worker = nil
 		go old.stop()
 		if i == 0 {
+			r.mu.Lock()
+			r.workers++
+			r.mu.Unlock()
 			if w, err := r.open(built, old.env); err == nil {
 				s.worker = w
 			}
@@ -121,18 +129,24 @@ func (r *runner) refresh(built *code) {
 // Invoke runs one invocation and answers it.
 func (r *runner) Invoke(ctx context.Context, inv *proxy.Invocation) {
 	c := &call{id: inv.RequestID, function: inv.Function}
-	if known, ok := r.calls.Load(inv.RequestID); ok {
+	began := time.Now()
+	if r.live {
+		c.trigger = describe(inv.Event)
+	} else if known, ok := r.calls.Load(inv.RequestID); ok {
 		c = known.(*call)
 	}
 	if inv.Header.Tail {
 		c.tail = inv.Log
 	}
 	got := r.run(ctx, inv, c)
-	if got.passed {
-		return
-	}
 	if len(got.body) > maxPayload {
 		got = tooLarge()
+	}
+	if r.live {
+		defer r.report(c, inv, got, began)
+	}
+	if got.passed {
+		return
 	}
 	if got.errorType != "" {
 		inv.Error(got.errorType, got.body)
@@ -169,6 +183,9 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 		return buildError(built.messages)
 	}
 	env := inv.Env
+	if r.live {
+		env = liveEnv(fn, env)
+	}
 	if r.secrets != nil {
 		if env, err = r.secrets(ctx, env); err != nil {
 			return errorAnswer(errorSecrets, err.Error(), nil)
@@ -191,6 +208,9 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 		}
 		if w == nil {
 			fresh = true
+			if !r.makeRoom(ctx) {
+				return canceled(ctx, inv.RequestID)
+			}
 			if w, err = r.open(built, env); err != nil {
 				return errorAnswer(errorStart, err.Error(), nil)
 			}
@@ -239,12 +259,14 @@ func canceled(ctx context.Context, id string) answer {
 func (r *runner) open(built *code, env map[string]string) (*worker, error) {
 	w, err := r.factory.open(built, env)
 	if err != nil {
+		r.left()
 		return nil, err
 	}
 	w.env = env
 	r.codes.retain(built)
 	go func() {
 		<-w.exited
+		r.left()
 		r.codes.release(built)
 	}()
 	return w, nil

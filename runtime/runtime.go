@@ -40,6 +40,9 @@ type Options struct {
 	// are fetched as the issuer says.
 	Keys []string
 
+	// Live says that the app's functions are stubs in AWS, whose invocations come over the relay there: see Server.Connect.
+	Live bool
+
 	// MaxWorkers bounds the live worker processes; 0 means twice the cores, at least 8. MaxPerFunction bounds those
 	// of one function; 0 means 10.
 	MaxWorkers, MaxPerFunction int

@@ -119,16 +119,21 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 		s.answers.forget()
 		s.runner.refresh(c)
 	}
+	if opts.Live {
+		s.runner.live, s.runner.max = true, opts.MaxWorkers
+	}
 	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
 
-	if err := s.listen(); err != nil {
-		return nil, err
-	}
-	if s.conn, err = proxy.Dial(s.ctx, proxy.DialOptions{
-		URL: s.relayTo, Token: s.token, Name: "local", Handler: s.runner, Logger: s.log,
-	}); err != nil {
-		return nil, fmt.Errorf("connect to the relay: %w", err)
+	if !opts.Live {
+		if err := s.listen(); err != nil {
+			return nil, err
+		}
+		if s.conn, err = proxy.Dial(s.ctx, proxy.DialOptions{
+			URL: s.relayTo, Token: s.token, Name: "local", Handler: s.runner, Logger: s.log,
+		}); err != nil {
+			return nil, fmt.Errorf("connect to the relay: %w", err)
+		}
 	}
 	s.watcher = openWatcher(watcherOptions{
 		root: opts.Root, skip: opts.Dir, codes: s.codes, emit: s.events.send, log: s.log,
@@ -196,11 +201,20 @@ func (s *Server) update(asm *cfn.Assembly) error {
 	if asm.Manifest == nil {
 		return fmt.Errorf("%s: sst.json is missing", asm.Dir)
 	}
-	changed, err := s.openFronts(asm.Manifest.Apis) // first: functions are told their addresses
-	if err != nil {
-		return err
+	changed := false
+	if !s.opts.Live {
+		var err error
+		if changed, err = s.openFronts(asm.Manifest.Apis); err != nil { // first: functions are told their addresses
+			return err
+		}
 	}
-	next, notices := newApp(asm, s.opts.Region, s.addressOf)
+	var next *app
+	var notices []string
+	if s.opts.Live {
+		next = liveApp(asm.Manifest)
+	} else {
+		next, notices = newApp(asm, s.opts.Region, s.addressOf)
+	}
 	for _, text := range notices {
 		s.events.send(Notice{Text: text})
 	}
@@ -212,9 +226,11 @@ func (s *Server) update(asm *cfn.Assembly) error {
 			break
 		}
 	}
-	s.route(next)
-	s.tellSigned(next.apis)
-	s.reschedule(next)
+	if !s.opts.Live {
+		s.route(next)
+		s.tellSigned(next.apis)
+		s.reschedule(next)
+	}
 	s.pool.reap(idleTime, s.stale)
 	if err := s.writeStart(next); err != nil {
 		return err
@@ -319,6 +335,9 @@ func (s *Server) reapIdle() {
 		select {
 		case <-tick.C:
 			s.pool.reap(idleTime, s.stale)
+			if s.opts.Live {
+				s.runner.reap(idleTime)
+			}
 		case <-s.ctx.Done():
 			return
 		}
@@ -398,9 +417,16 @@ type startFunction struct {
 	Handler string `json:"handler"`
 }
 
+func (s *Server) mode() string {
+	if s.opts.Live {
+		return "live"
+	}
+	return "local"
+}
+
 // writeStart writes start.json, complete or not at all and for this user only.
 func (s *Server) writeStart(a *app) error {
-	file := startFile{PID: os.Getpid(), Version: s.opts.Version, App: s.opts.App, Stage: s.opts.Stage, Mode: "local",
+	file := startFile{PID: os.Getpid(), Version: s.opts.Version, App: s.opts.App, Stage: s.opts.Stage, Mode: s.mode(),
 		Token: s.token, Apis: map[string]string{}, Lambda: s.lambda, Functions: []startFunction{}}
 	for _, address := range s.addresses(a) {
 		file.Apis[address.ID] = address.URL
