@@ -142,6 +142,12 @@ func Open(dir string) (*Assembly, error) {
 	return asm, nil
 }
 
+// SetManifest gives an assembly the manifest that will be its sst.json.
+func (a *Assembly) SetManifest(m *Manifest) {
+	a.Manifest = m
+	a.setShort(m)
+}
+
 func (a *Assembly) setShort(m *Manifest) {
 	for _, s := range a.Stacks {
 		s.Short = strings.TrimPrefix(s.ID, m.prefix())
