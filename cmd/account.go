@@ -12,6 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/smithy-go"
+	"github.com/aws/smithy-go/logging"
 
 	"sst/cfn"
 )
@@ -37,6 +38,7 @@ func (t *tool) awsConfig(ctx context.Context, p *project, region string) (aws.Co
 	}
 	options := []func(*config.LoadOptions) error{
 		config.WithRegion(region),
+		config.WithLogger(logging.Nop{}), // its warnings are about connections that are tried again anyway
 		config.WithRetryer(func() aws.Retryer { return newRetryer() }),
 	}
 	if t.profile != "" {

@@ -3,11 +3,13 @@ package cmd
 import (
 	"fmt"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"sst/cfn/cfntest"
+	"sst/proxy/relaytest"
 )
 
 // scriptCloud gives a script an AWS of its own, and then plays its part:
@@ -24,9 +26,13 @@ import (
 //	cloud await STACK STATUS     waits until the stack has the status
 //	cloud parameter NAME         prints the type and the quoted value of a parameter of SSM
 //	cloud parameter-set NAME VALUE  somebody else puts a secret there
+//	cloud live                   the parts of AWS that live mode needs: a WebSocket API, DynamoDB, Lambda (live_cloud_test.go)
+//	cloud invoke FUNCTION PAYLOAD    an invocation through Lambda's API; `! cloud invoke` wants a function error
+//	cloud expire KEY             API Gateway does not know the key any more, and ends all connections
+//	cloud know KEY               a key of the developer that works again
 //	cloud calls                  prints what was called since the last time
 func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
-	if neg {
+	if neg && (len(args) == 0 || args[0] != "invoke") {
 		ts.Fatalf("cloud cannot fail")
 	}
 	if len(args) == 0 {
@@ -42,7 +48,7 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 			name, value, _ := strings.Cut(pair, "=")
 			ts.Setenv(name, value)
 		}
-		*ts.Value(cloudKey{}).(*cloud) = cloud{server, slow}
+		*ts.Value(cloudKey{}).(*cloud) = cloud{Server: server, slow: slow}
 		return
 	}
 	c := ts.Value(cloudKey{}).(*cloud)
@@ -94,6 +100,24 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintf(ts.Stdout(), "%s %q\n", kind, value)
 	case "parameter-set":
 		c.SetParameter("us-east-1", args[1], "SecureString", args[2])
+	case "live":
+		c.live = openLiveCloud(ts.Value(testKey{}).(testing.TB), ts.Defer, c.Server)
+		ts.Setenv("SST_WEBSOCKET_URL", "ws"+strings.TrimPrefix(c.live.base(), "http")+"/{stage}")
+		ts.Setenv("SST_CONNECTIONS_URL", c.live.base()+"/{stage}")
+	case "invoke":
+		answer, err := c.live.call(args[1], strings.Join(args[2:], " "))
+		if err != nil {
+			answer = err.Error()
+		}
+		fmt.Fprintln(ts.Stdout(), answer)
+		if (err != nil) != neg {
+			ts.Fatalf("cloud invoke %s: %s", args[1], answer)
+		}
+	case "expire":
+		c.live.forget(args[1])
+	case "know":
+		c.live.know(args[1], relaytest.Key{Secret: "secret", ARN: "arn:aws:iam::" + cfntest.Account + ":user/tester"})
+		c.Know(args[1])
 	case "calls":
 		for _, call := range c.Calls() {
 			fmt.Fprintln(ts.Stdout(), call.Service, call.Action)
@@ -106,6 +130,7 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 type cloud struct {
 	*cfntest.Server
 	slow map[string]time.Duration // written before the deployment that reads it
+	live *liveCloud
 }
 
 type cloudKey struct{}
@@ -119,3 +144,6 @@ var furniture = cfntest.Landscape{
 	Images:      []cfntest.Image{{ID: "ami-77", Name: "web-1", Created: "2025-01-01T00:00:00.000Z"}},
 	Parameters:  map[string]string{"/shared/topic": "arn:aws:sns:us-east-1:123456789012:shared"},
 }
+
+// testKey is where a script finds the test that it is.
+type testKey struct{}

@@ -96,8 +96,19 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async,
 		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },
 	}
+	_, err = t.deployStacks(ctx, p, d, stacks, func(s deploySummary) {
+		s.Seconds = time.Since(started).Seconds()
+		t.view.Deployed(s)
+	})
+	return err
+}
+
+// deployStacks brings stacks to AWS. Outputs are kept; show, when given, is told the result.
+func (t *tool) deployStacks(ctx context.Context, p *project, d *cfn.Deployer, stacks []*cfn.Stack, show func(deploySummary)) ([]cfn.Result, error) {
+	started := time.Now()
 	results, err := d.Deploy(ctx, stacks)
-	summary := deploySummary{App: asm.Manifest.App, Stage: asm.Manifest.Stage, Region: config.Region, Seconds: time.Since(started).Seconds()}
+	m := d.Assembly.Manifest
+	summary := deploySummary{App: m.App, Stage: m.Stage, Region: d.Config.Region, Seconds: time.Since(started).Seconds()}
 	var places diag.List
 	var problem error
 	for _, r := range results {
@@ -112,25 +123,25 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		}
 		summary.Stacks = append(summary.Stacks, one)
 	}
-	if len(results) > 0 {
+	if len(results) > 0 && show != nil {
 		if err := keepOutputs(p, summary); err != nil {
-			return err
+			return results, err
 		}
-		t.view.Deployed(summary)
+		show(summary)
 	}
 	var detached *cfn.Detached
 	switch {
 	case errors.As(err, &detached):
-		return t.detached(p, detached)
+		return results, t.detached(p, detached)
 	case err != nil:
-		return t.awsProblem(err)
+		return results, t.awsProblem(err)
 	case len(places) > 0:
 		if problem != nil {
 			t.view.Problem(problem.(*Problem))
 		}
-		return places
+		return results, places
 	}
-	return problem
+	return results, problem
 }
 
 // neededStacks gives the stacks that the user names.

@@ -71,6 +71,7 @@ type stateSummary struct {
 	Stage  string       `json:"stage"`
 	Region string       `json:"region"`
 	Stacks []stackState `json:"stacks"`
+	Stubs  []string     `json:"stubs,omitempty"` // functions that sst start has made stubs
 }
 
 type stackState struct {
@@ -199,6 +200,12 @@ func (v *humanView) Stacks(s stateSummary) {
 		}
 		fmt.Fprintf(&b, "  %-*s  %s%s\n", width, stack.Name, status, reasonOf(stack.Reason))
 		writeOutputs(&b, stack.Outputs)
+	}
+	if len(s.Stubs) > 0 {
+		fmt.Fprintf(&b, "Stubs, which need sst start; sst deploy puts their code back\n")
+		for _, id := range s.Stubs {
+			fmt.Fprintf(&b, "  %s\n", id)
+		}
 	}
 	v.printf("%s", b.String())
 }

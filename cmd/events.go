@@ -18,6 +18,10 @@ import (
 const shownResult = 1500
 
 func (v *humanView) Started(s started) {
+	if s.Mode == "live" {
+		v.startedLive(s)
+		return
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "\n%s  stage %s\n  %s\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), v.dim.Sprintf("local: %s, so nothing is deployed", s.Why))
 	for _, api := range s.APIs {

@@ -134,7 +134,7 @@ func (t *tool) lintStarlark(ctx context.Context, p *project) (diag.List, error) 
 		return found, err
 	}
 	defer os.RemoveAll(work)
-	synthesis, err := t.synthesize(ctx, engine, p, filepath.Join(work, "lint"), true, nil, nil)
+	synthesis, err := t.synthesize(ctx, engine, p, filepath.Join(work, "lint"), forLocal, nil, nil)
 	var list diag.List
 	switch {
 	case errors.As(err, &list):

@@ -60,13 +60,25 @@ func (t *tool) engine(ctx context.Context) (engine *builtins.Engine, done func()
 	return engine, func() { engine.Close() }, nil
 }
 
+// purpose is what an assembly is made for.
+type purpose int
+
+const (
+	forDeploy purpose = iota
+	forLocal          // `sst start` on this machine
+	forLive           // `sst start` on AWS
+)
+
 // synthesize evaluates the project into dir. What is to be bundled is handed to found as it is declared.
-func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *project, dir string, local bool, hashes map[string]string, found func(bundle.Spec)) (*builtins.Synthesis, error) {
+func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *project, dir string, use purpose, hashes map[string]string, found func(bundle.Spec)) (*builtins.Synthesis, error) {
 	input, err := t.input(p, dir)
 	if err != nil {
 		return nil, err
 	}
-	input.Local, input.Hashes = local, hashes
+	input.Local, input.Live, input.Hashes = use != forDeploy, use == forLive, hashes
+	if input.Live {
+		input.ConnectionsURL, input.Shipped = t.Getenv("SST_CONNECTIONS_URL"), map[string]string{"relay": relayCode().Hash}
+	}
 	if found != nil {
 		input.OnFunction = func(f cfn.Function) { found(f.Bundle) }
 		input.OnPacked = func(p cfn.Packed) { found(p.Bundle) }
@@ -278,7 +290,7 @@ func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hash
 		return nil, err
 	}
 	defer done()
-	synthesis, err := t.synthesize(ctx, engine, p, dir, false, hashes, found)
+	synthesis, err := t.synthesize(ctx, engine, p, dir, forDeploy, hashes, found)
 	if err != nil {
 		return nil, err
 	}

@@ -48,6 +48,9 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	if _, err := neededStacks(asm, names); err != nil {
 		return err
 	}
+	if len(names) == 0 {
+		addDebugStack(asm)
+	}
 	stacks := asm.Above(names)
 	config, err := t.awsConfig(ctx, p, asm.Manifest.Region)
 	if err != nil {
@@ -63,7 +66,14 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	summary := removeSummary{App: asm.Manifest.App, Stage: asm.Manifest.Stage, Region: config.Region, Seconds: time.Since(started).Seconds()}
 	var places diag.List
 	var problem error
+	wasLive := false
 	for _, r := range results {
+		if r.Stack.ID == debugStackName(asm.Manifest) {
+			if r.Outcome == cfn.Absent {
+				continue
+			}
+			wasLive = r.Outcome == cfn.Removed
+		}
 		one := removedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Seconds: r.Duration.Seconds()}
 		if r.Err != nil {
 			one.Error = plain(r.Err)
@@ -80,6 +90,9 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	}
 	if len(results) > 0 {
 		t.view.Removed(summary)
+	}
+	if wasLive && problem == nil {
+		problem = t.awsProblem(deleteStageKey(ctx, config, asm.Manifest))
 	}
 	var detached *cfn.Detached
 	var protected *cfn.Protected

@@ -51,6 +51,8 @@ func TestMain(m *testing.M) {
 //	serve ARG...                 `sst start ARG...` in a process of its own, in the background; waits until it serves
 //	saw PATTERN                  wait until what it printed matches
 //	interrupt                    Ctrl-C: it and all its children must be gone within 2 s; what it printed is stderr
+//	enter                        the ENTER key for it
+//	crash                        kill -9 for it
 //	http METHOD API PATH [BODY]  a request to a running start; status and body on stdout
 //	http-size METHOD API PATH BYTES  the same with a body of that size
 //	invoke NAME PAYLOAD          an invocation by the AWS SDK's Lambda client; the payload or error on stdout
@@ -59,9 +61,10 @@ func TestMain(m *testing.M) {
 //	example NAME                 a copy of examples/NAME in the current folder
 //	cp-tree FROM TO, cmp-tree A B  whole folders: copied, compared byte for byte
 //	listen VAR                   take a port until the script ends; its number goes to VAR
+//	stubs                        what `sst start` would deploy on AWS, into .sst/out (live_test.go)
 //	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
-// and the conditions [node], [npm] and [all]: what takes long or needs the network, run by make test-all.
+// and the conditions [node], [npm], [dynalite] and [all]: what takes long or needs the network, run by make test-all.
 func TestScripts(t *testing.T) {
 	shared := &sharedEngine{t: t}
 	t.Cleanup(shared.close)
@@ -87,6 +90,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("SST", binary)
 			env.Values[serverKey{}] = &server{}
 			env.Values[cloudKey{}] = &cloud{}
+			env.Values[testKey{}] = t
 			env.Values[engineKey{}] = shared
 			return os.MkdirAll(home, 0o755)
 		},
@@ -97,6 +101,8 @@ func TestScripts(t *testing.T) {
 			"serve":     scriptServe,
 			"saw":       scriptSaw,
 			"interrupt": scriptInterrupt,
+			"enter":     scriptEnter,
+			"crash":     scriptCrash,
 			"http":      scriptHTTP,
 			"http-size": scriptHTTPSize,
 			"invoke":    scriptInvoke,
@@ -107,6 +113,7 @@ func TestScripts(t *testing.T) {
 			"cmp-tree":  scriptCompareTree,
 			"listen":    scriptListen,
 			"cloud":     scriptCloud,
+			"stubs":     scriptStubs,
 		},
 	})
 }
@@ -123,7 +130,7 @@ func condition(name string) (bool, error) {
 		}
 		return true, nil
 	}
-	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk")}[name]
+	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk"), "dynalite": filepath.Join(npmTools(), "dynalite")}[name]
 	if tool == "" {
 		return false, fmt.Errorf("unknown condition [%s]", name)
 	}
@@ -202,6 +209,7 @@ func scriptTemplate(ts *testscript.TestScript, neg bool, args []string) {
 	for _, packed := range slices.Concat(asm.Manifest.Sites, asm.Manifest.Jobs) {
 		names[packed.Hash] = packed.Bundle.Handler
 	}
+	names[stubCode().Hash], names[relayCode().Hash] = "stub", "relay"
 	for _, stack := range asm.Stacks {
 		if stack.ID == args[0] {
 			data, err := os.ReadFile(filepath.Join(asm.Dir, stack.TemplateFile))
@@ -229,6 +237,7 @@ func readStart(ts *testscript.TestScript) (s startFile, err error) {
 // server is the `sst start` of a script.
 type server struct {
 	command *exec.Cmd
+	input   io.WriteCloser
 	ended   chan struct{} // closed when the process is gone
 	mu      sync.Mutex
 	output  bytes.Buffer // guarded by mu
@@ -257,11 +266,15 @@ func scriptServe(ts *testscript.TestScript, neg bool, args []string) {
 	s.command = exec.Command(ts.Getenv("SST"), append([]string{"start"}, args...)...)
 	s.command.Dir = ts.MkAbs(".")
 	s.command.Stdout, s.command.Stderr = s, s
-	for _, name := range []string{"PATH", "HOME", "USER", "XDG_CACHE_HOME", "AWS_EC2_METADATA_DISABLED", "TMPDIR", "AWS_ACCESS_KEY_ID"} {
+	for _, name := range []string{"PATH", "HOME", "USER", "XDG_CACHE_HOME", "AWS_EC2_METADATA_DISABLED", "TMPDIR", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION",
+		"AWS_ENDPOINT_URL", "SST_WEBSOCKET_URL", "SST_CONNECTIONS_URL"} {
 		if value := ts.Getenv(name); value != "" {
 			s.command.Env = append(s.command.Env, name+"="+value)
 		}
 	}
+	var err error
+	s.input, err = s.command.StdinPipe()
+	ts.Check(err)
 	ts.Check(s.command.Start())
 	s.ended = make(chan struct{})
 	ended, command := s.ended, s.command
@@ -314,6 +327,25 @@ func scriptInterrupt(ts *testscript.TestScript, neg bool, args []string) {
 	if code := s.command.ProcessState.ExitCode(); code != 0 {
 		ts.Fatalf("start ended with exit code %d:\n%s", code, s.text())
 	}
+	s.command = nil
+}
+
+func scriptEnter(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || s.command == nil || len(args) > 0 {
+		ts.Fatalf("usage: enter, after serve")
+	}
+	_, err := io.WriteString(s.input, "\n")
+	ts.Check(err)
+}
+
+func scriptCrash(ts *testscript.TestScript, neg bool, args []string) {
+	s := ts.Value(serverKey{}).(*server)
+	if neg || s.command == nil || len(args) > 0 {
+		ts.Fatalf("usage: crash, after serve")
+	}
+	ts.Check(s.command.Process.Kill())
+	<-s.ended
 	s.command = nil
 }
 

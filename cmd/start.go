@@ -20,19 +20,27 @@ import (
 const defaultPort = 3000
 
 func startCommand(t *tool) *cobra.Command {
-	var local bool
+	var local, restore bool
+	var on live
 	var port int
 	var keys []string
 	var noLint bool
 	command := &cobra.Command{
 		Use:   "start [FILE]",
-		Short: "Serve the app from this machine and reload what you save",
-		Long: `Serve the app from this machine: every route, schedule and function runs your working copy.
+		Short: "Run the app's functions on this machine and reload what you save",
+		Long: `Run the app's functions on this machine: every route, schedule and function runs your working copy.
 
-Save a handler, and the next request runs it. Save stacks.star, and the app is synthesized again in the running process.
-The project's own ESLint and type check run beside it and never hold a reload up (--no-lint leaves them out).
-Without AWS credentials, or with --local, everything happens on this machine: nothing is deployed, nothing leaves it.`,
-		Example: "  sst start\n  sst start --port 8080",
+With AWS credentials, the app is deployed with a stub in the place of each function. Whatever invokes a function in AWS, the
+stub hands it to this machine and answers with what your code says; the code has the function's environment and the
+credentials of its role. Save a handler, and the next invocation runs it: nothing is deployed. Save stacks.star, and what
+that changes in AWS is shown; ENTER deploys it, or --auto does. When start ends, the stubs stay: sst deploy, or sst start
+--restore, puts the code back.
+
+Without AWS credentials, or with --local, everything happens on this machine: nothing is deployed, nothing leaves it. Each
+Api has a port here, and save stacks.star, and the app is synthesized again in the running process.
+
+The project's own ESLint and type check run beside it and never hold a reload up (--no-lint leaves them out).`,
+		Example: "  sst start\n  sst start --auto\n  sst start --local --port 8080",
 		Args:    atMostFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			if port < 0 || port > 65535 {
@@ -48,11 +56,17 @@ Without AWS credentials, or with --local, everything happens on this machine: no
 				if err != nil {
 					return err
 				}
-				if source != "" {
-					return problemf("`sst start --local` runs the app on this machine without AWS.",
-						"AWS credentials are configured (%s), but this version of sst does not deploy live functions to AWS yet", source)
+				switch {
+				case source != "" && restore:
+					return t.restore(c.Context(), p)
+				case source != "":
+					on.starter = &starter{tool: t, project: p, live: &on, noted: map[string]bool{}}
+					return on.starter.run(c.Context())
 				}
 				why = "no AWS credentials are configured"
+			}
+			if restore {
+				return problemf("Set AWS_PROFILE or --profile.", "--restore deploys to AWS, and there are no credentials for it")
 			}
 			s := &starter{tool: t, project: p, port: port, why: why, keys: keys, noLint: noLint}
 			return s.run(c.Context())
@@ -61,11 +75,29 @@ Without AWS credentials, or with --local, everything happens on this machine: no
 	command.Flags().BoolVar(&local, "local", false, "run everything on this machine, without AWS")
 	command.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
 	command.Flags().StringArrayVar(&keys, "jwks", nil, "where the public keys of an issuer of tokens are, [ISSUER=]FILE_OR_URL; may be given again")
+	command.Flags().BoolVar(&on.auto, "auto", false, "deploy what a saved stacks.star changes without waiting for ENTER")
+	command.Flags().StringArrayVar(&on.only, "only", nil, "run this function (\"web/Export\") and leave the others to other developers; may be given again")
+	command.Flags().BoolVar(&on.takeOver, "take-over", false, "take the functions from another developer who runs them")
+	command.Flags().BoolVarP(&on.yes, "yes", "y", false, "do not ask on a stage that is not your own")
+	command.Flags().BoolVar(&restore, "restore", false, "put the functions' code back in the place of their stubs, and end")
 	command.Flags().IntVar(&port, "port", defaultPort, "port of the first Api, the next free ones for the rest; 0: any free ports")
 	return command
 }
 
-// starter is one run of `sst start` in local mode. Its loop owns all fields.
+// restore puts the code back in the place of the stubs, which is a deployment.
+func (t *tool) restore(ctx context.Context, p *project) error {
+	began := time.Now()
+	if _, err := t.build(ctx, p, began); err != nil {
+		return err
+	}
+	asm, err := cfn.Open(p.out)
+	if err != nil {
+		return err
+	}
+	return t.deploy(ctx, p, asm, nil, deployOptions{}, began)
+}
+
+// starter is one run of `sst start`. Its loop owns all fields.
 type starter struct {
 	*tool
 	project *project
@@ -73,6 +105,12 @@ type starter struct {
 	why     string // it is local, in words
 	keys    []string
 	noLint  bool
+	live    *live // nil: it is local
+	mode    purpose
+	noted   map[string]bool // what was said about functions
+
+	// reloaded is called when a saved stacks.star is served; nil: nobody waits for that.
+	reloaded func(ctx context.Context, asm *cfn.Assembly) error
 
 	engine  *builtins.Engine
 	server  *runtime.Server
@@ -114,13 +152,21 @@ func (s *starter) run(ctx context.Context) error {
 		Events:  s.event,
 		Version: Version,
 		Secrets: func(ctx context.Context, env map[string]string) (map[string]string, error) {
+			if s.live != nil {
+				return completeSecrets(ctx, s.live.secrets, "sst secrets set", env)
+			}
 			return completeSecrets(ctx, s.secrets, "sst secrets set --local", env)
 		},
+		Live: s.live != nil,
 	})
 	if err != nil {
 		return &Problem{Summary: err.Error()}
 	}
 	defer s.server.Close()
+	if s.live != nil {
+		return s.live.run(ctx, began)
+	}
+	s.mode = forLocal
 
 	s.folder = filepath.Join(s.project.state, "local", "assembly")
 	if err := os.RemoveAll(s.folder); err != nil {
@@ -192,7 +238,7 @@ func (s *starter) drain(files []string) []string {
 func (s *starter) synthesize(ctx context.Context) (*builtins.Synthesis, *cfn.Assembly, error) {
 	s.synths++
 	dir := filepath.Join(s.folder, fmt.Sprint(s.synths))
-	synthesis, err := s.tool.synthesize(ctx, s.engine, s.project, dir, true, nil, nil)
+	synthesis, err := s.tool.synthesize(ctx, s.engine, s.project, dir, s.mode, nil, nil)
 	if err != nil {
 		os.RemoveAll(dir)
 		return synthesis, nil, err
@@ -201,7 +247,7 @@ func (s *starter) synthesize(ctx context.Context) (*builtins.Synthesis, *cfn.Ass
 	if err != nil {
 		return synthesis, nil, err
 	}
-	asm.Manifest = synthesis.Manifest
+	asm.SetManifest(synthesis.Manifest)
 	return synthesis, asm, nil
 }
 
@@ -217,19 +263,26 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 		os.RemoveAll(s.asm.Dir)
 	}
 	s.asm = asm
-	missing, err := missingSecrets(ctx, s.secrets, asm.Manifest.Secrets)
-	if err != nil {
-		return err
+	if s.live == nil {
+		if err := s.tellMissingSecrets(ctx, asm.Manifest); err != nil {
+			return err
+		}
 	}
+	// A changed handler needs no synth: the server rebuilds it.
+	s.watch(synthesis.Inputs, "env", "handler")
+	return nil
+}
+
+// tellMissingSecrets says once which secrets have no value on this machine.
+func (s *starter) tellMissingSecrets(ctx context.Context, m *cfn.Manifest) error {
+	missing, err := missingSecrets(ctx, s.secrets, m.Secrets)
 	for _, secret := range missing {
 		if !s.lacking[secret.Parameter] {
 			s.lacking[secret.Parameter] = true
 			s.view.Notice(fmt.Sprintf("The secret %s has no value on this machine. Set it: sst secrets set --local %s", secret.Name, secret.Name))
 		}
 	}
-	// A changed handler needs no synth: the server rebuilds it.
-	s.watch(synthesis.Inputs, "env", "handler")
-	return nil
+	return err
 }
 
 // watch looks at what a synth read, without the kinds that do not matter. What was saved since it was read has changed
@@ -305,6 +358,11 @@ func (s *starter) reload(ctx context.Context, files []string) (newer []string) {
 		}
 	default:
 		s.view.Reloaded(compare(before.Manifest, got.asm.Manifest, files, time.Since(began)))
+		if s.reloaded != nil {
+			if err := s.reloaded(ctx, got.asm); err != nil && ctx.Err() == nil {
+				s.tool.exit(ctx, err)
+			}
+		}
 	}
 	return newer
 }

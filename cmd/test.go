@@ -322,7 +322,7 @@ func (t *tool) testProject(ctx context.Context, p *project, engine *builtins.Eng
 // testEnv is what the project's tests have in their environment beside that of the user: the stage, and the links of all
 // functions, with the names that a local run gives their resources.
 func (t *tool) testEnv(ctx context.Context, p *project, engine *builtins.Engine, dir string) (map[string]string, error) {
-	synthesis, err := t.synthesize(ctx, engine, p, dir, true, nil, nil)
+	synthesis, err := t.synthesize(ctx, engine, p, dir, forLocal, nil, nil)
 	if err != nil {
 		return nil, err
 	}

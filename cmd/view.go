@@ -34,6 +34,8 @@ type View interface {
 	Started(started)
 	// Reloaded prints what a saved stacks.star changed.
 	Reloaded(reloaded)
+	// Pending prints what a saved stacks.star would change in AWS.
+	Pending(change)
 	// Event prints what the server reports.
 	Event(runtime.Event)
 	deployView

@@ -1,0 +1,605 @@
+package cmd
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/user"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/service/ssm"
+
+	"sst/cfn"
+	"sst/proxy"
+	"sst/runtime"
+	"sst/runtime/bundle"
+	"sst/starlark/diag"
+)
+
+// This file is `sst start` on AWS: the debug stack, the app with stubs for functions, the connection, and what ENTER does.
+
+// debugStack is the id of the stack that live mode adds to the app; debug_stack.star makes it.
+const debugStack = "debug-stack"
+
+// addDebugStack adds it to an assembly that is not of live mode, as far as its removal needs it.
+func addDebugStack(asm *cfn.Assembly) {
+	if name := debugStackName(asm.Manifest); len(asm.Stacks) > 0 && asm.Stack(name) == nil {
+		first := asm.Stacks[0]
+		asm.Stacks = append(asm.Stacks, &cfn.Stack{ID: name, Name: name, Short: debugStack, Dir: asm.Dir, Account: first.Account, Region: first.Region,
+			Deployment: cfn.Deployment{AssumeRoleArn: first.Deployment.AssumeRoleArn}})
+	}
+}
+
+func debugStackName(m *cfn.Manifest) string { return m.Stage + "-" + m.App + "-" + debugStack }
+
+// The stages of its WebSocket API: who may connect to which is a matter of IAM.
+const (
+	developerStage = "developer"
+	stubStage      = "stub"
+)
+
+// stubRuntime is the runtime of every stub, whatever the function's own is.
+const stubRuntime = "nodejs24.x"
+
+// The code that comes with sst: of the relay function, and of stubs.
+var (
+	relayCode = sync.OnceValue(func() cfn.Code {
+		return packed(bundle.File{Name: "index.mjs", Data: proxy.RelayFunction, Mode: 0o644})
+	})
+	stubCode = sync.OnceValue(func() cfn.Code {
+		return packed(bundle.File{Name: proxy.StubWrapperFile, Data: proxy.StubWrapper, Mode: 0o755},
+			bundle.File{Name: proxy.StubFile, Data: proxy.Stub, Mode: 0o644})
+	})
+)
+
+func packed(files ...bundle.File) cfn.Code {
+	archive := (&bundle.Result{Files: files}).Zip()
+	sum := sha256.Sum256(archive)
+	return cfn.Code{Hash: hex.EncodeToString(sum[:]), Zip: func() []byte { return archive }}
+}
+
+// live is what a starter does on AWS. The loop of run owns its fields.
+type live struct {
+	*starter
+	auto     bool // deploy changes of stacks.star without waiting for ENTER
+	takeOver bool
+	only     []string
+	yes      bool // do not ask on a stage that is not one's own
+
+	builder *bundle.Builder
+	config  aws.Config
+	key     ed25519.PrivateKey
+	secrets *cachedStore
+	api     string // id of the WebSocket API
+	url     string // of the WebSocket API, without a stage
+
+	deployed *cfn.Assembly // what AWS has
+	wanted   *cfn.Assembly // what stacks.star says, when that is something else; nil otherwise
+	running  *cfn.Assembly // what is being deployed; nil: nothing
+	next     bool          // deploy again once that has ended
+	outcome  chan error    // of the deployment under way
+}
+
+func (l *live) run(ctx context.Context, began time.Time) error {
+	l.builder = bundle.Open(bundle.Config{Root: l.project.root, Mode: bundle.Deploy, Cache: filepath.Join(l.project.state, "cache", "bundles")})
+	defer l.builder.Close()
+	l.outcome = make(chan error, 1)
+	l.mode = forLive
+	l.reloaded = l.offer
+
+	l.folder = filepath.Join(l.project.state, "live")
+	if err := os.RemoveAll(l.folder); err != nil {
+		return err
+	}
+	synthesis, asm, err := l.synthesize(ctx)
+	if err != nil {
+		return err
+	}
+	if l.config, err = l.awsConfig(ctx, l.project, asm.Manifest.Region); err != nil {
+		return err
+	}
+	l.secrets = &cachedStore{secretStore: &ssmStore{client: ssm.NewFromConfig(l.config), region: l.config.Region}}
+	if err := l.checkSecrets(ctx, l.project, asm.Manifest, l.config); err != nil {
+		return err
+	}
+	fresh, err := l.deployDebugStack(ctx, asm)
+	if err != nil {
+		return err
+	}
+	if l.key, err = stageKey(ctx, l.config, asm.Manifest); err != nil {
+		return l.awsProblem(err)
+	}
+	stubbed, err := l.stub(ctx, asm)
+	if err != nil {
+		return err
+	}
+	if err := l.consent(ctx, stubbed); err != nil {
+		return err
+	}
+	// Connected first: nobody else's stage is deployed to, and stubs find somebody from the beginning.
+	if err := l.serve(ctx, synthesis, asm); err != nil {
+		return err
+	}
+	if err := l.connect(ctx, fresh); err != nil {
+		return err
+	}
+	if err := l.deploy(ctx, stubbed); err != nil {
+		return err
+	}
+	l.deployed = stubbed
+	l.view.Started(l.describeLive(asm.Manifest, time.Since(began)))
+	return l.loop(ctx)
+}
+
+func (l *live) loop(ctx context.Context) error {
+	enter := l.enters()
+	for {
+		select {
+		case <-ctx.Done():
+			if l.running != nil {
+				<-l.outcome // it says how to come back
+			}
+			l.view.Notice(l.farewell())
+			return l.server.Close()
+		case files := <-l.changed:
+			for len(files) > 0 {
+				files = l.reload(ctx, l.drain(files))
+			}
+		case _, ok := <-enter:
+			if !ok {
+				enter = nil
+				continue
+			}
+			l.entered(ctx)
+		case err := <-l.outcome:
+			l.ended(ctx, err)
+		}
+	}
+}
+
+// enters gives a value for each line on the standard input. It never takes the terminal for itself.
+func (l *live) enters() chan struct{} {
+	enter := make(chan struct{})
+	go func() {
+		defer close(enter)
+		input := bufio.NewScanner(l.Stdin)
+		for input.Scan() {
+			enter <- struct{}{}
+		}
+	}()
+	return enter
+}
+
+// relayAddress is where an end connects to, and whether somebody said so: an emulator may give its API another address, in
+// which "{stage}" is the API's stage.
+func (l *live) relayAddress(stage string) (url string, given bool) {
+	if own := l.Getenv("SST_WEBSOCKET_URL"); own != "" {
+		return strings.ReplaceAll(own, "{stage}", stage), true
+	}
+	return l.url + "/" + stage, false
+}
+
+// deployDebugStack brings the debug stack to AWS and remembers where its relay is. fresh says that it was not there before.
+func (l *live) deployDebugStack(ctx context.Context, asm *cfn.Assembly) (fresh bool, err error) {
+	code := relayCode()
+	if err := os.WriteFile(filepath.Join(asm.Dir, "asset."+code.Hash+".zip"), code.Zip(), 0o644); err != nil {
+		return false, err
+	}
+	stack := asm.Stack(debugStackName(asm.Manifest))
+	if stack == nil {
+		return false, errors.New("the app has no debug stack")
+	}
+	results, err := l.deployStacks(ctx, l.project, l.deployer(asm), []*cfn.Stack{stack}, nil)
+	if err != nil {
+		return false, err
+	}
+	for _, r := range results {
+		l.api, l.url = r.Outputs["api"], strings.TrimSuffix(r.Outputs["url"], "/")
+		fresh = r.Outcome == cfn.Deployed
+	}
+	if l.api == "" || l.url == "" {
+		return false, problemf("Delete it in the CloudFormation console and start again.", "stack %s has no outputs that name its relay", stack.Name)
+	}
+	return fresh, nil
+}
+
+func (l *live) deployer(asm *cfn.Assembly) *cfn.Deployer {
+	return &cfn.Deployer{
+		Config: l.config, Assembly: asm, Repair: asm.Manifest.Personal,
+		Report: func(e cfn.Progress) { l.view.Progress(asm.Manifest, e) },
+	}
+}
+
+// stub makes the assembly that goes to AWS: live functions are stubs, the others have their code.
+func (l *live) stub(ctx context.Context, asm *cfn.Assembly) (*cfn.Assembly, error) {
+	url, _ := l.relayAddress(stubStage)
+	public := base64.RawURLEncoding.EncodeToString(l.key.Public().(ed25519.PublicKey))
+	notes, err := cfn.Stub(asm, asm.Manifest, cfn.Stubs{
+		Hash: stubCode().Hash, Handler: strings.TrimSuffix(proxy.StubFile, ".mjs") + ".handler", Runtime: stubRuntime, Wrapper: proxy.StubWrapperFile,
+		API: l.api, Stage: stubStage,
+		Config: func(f cfn.Function) string {
+			text, _ := json.Marshal(struct {
+				URL      string `json:"url"`
+				Function string `json:"function"`
+				Runtime  string `json:"runtime"`
+				Timeout  int    `json:"timeout"`
+				Key      string `json:"key"`
+			}{url, f.ID, f.Runtime, f.Timeout, public})
+			return string(text)
+		},
+	})
+	var large *cfn.StubTooLarge
+	if errors.As(err, &large) {
+		return nil, diag.List{{Code: "environment-too-large", Summary: "Environment too large", Span: l.place(large.Function.Position),
+			Detail: large.Error() + ".\nlive = False keeps a function's deployed code during sst start."}}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make stubs: %w", err)
+	}
+	for _, note := range notes {
+		if !l.noted[note.Function.ID+note.Text] {
+			l.noted[note.Function.ID+note.Text] = true
+			l.view.Notice(note.Function.ID + " " + note.Text + ".")
+		}
+	}
+	codes := map[string]cfn.Code{"stub": stubCode(), "relay": relayCode()}
+	var specs []bundle.Spec
+	live := map[string]bool{}
+	for _, f := range asm.Manifest.Functions {
+		live[f.ID] = f.Live
+	}
+	for _, needed := range asm.Manifest.Bundles() {
+		if !live[needed.ID] {
+			specs = append(specs, needed.Spec)
+		}
+	}
+	results := map[string]*bundle.Result{}
+	for _, result := range l.builder.Build(ctx, specs) {
+		results[result.Spec.Key()] = result
+		codes[result.Spec.Key()] = cfn.Code{Hash: result.Hash, Zip: result.Zip}
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if problems := bundleProblems(l.project, asm.Manifest, results); problems.HasErrors() {
+		return nil, problems
+	}
+	manifest := *asm.Manifest
+	manifest.Functions, manifest.Sites, manifest.Jobs = slices.Clone(manifest.Functions), slices.Clone(manifest.Sites), slices.Clone(manifest.Jobs)
+	return cfn.FinishTo(asm.Dir, asm.Dir+"-stubs", &manifest, codes)
+}
+
+// cachedStore asks for the values of secrets once in a while: each invocation wants them.
+type cachedStore struct {
+	secretStore
+	mu    sync.Mutex // guards known
+	known map[string]cachedSecrets
+}
+
+type cachedSecrets struct {
+	values map[string]string
+	until  time.Time
+}
+
+// secretTime is after how long a secret that was set is seen by running functions.
+const secretTime = 15 * time.Second
+
+// Get gives what the store gave a while ago.
+func (s *cachedStore) Get(ctx context.Context, names []string, decrypt bool) (map[string]string, error) {
+	names = slices.Sorted(slices.Values(names))
+	key := fmt.Sprint(decrypt, names)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if c, ok := s.known[key]; ok && time.Now().Before(c.until) {
+		return c.values, nil
+	}
+	values, err := s.secretStore.Get(ctx, names, decrypt)
+	if err != nil {
+		return nil, err
+	}
+	if s.known == nil {
+		s.known = map[string]cachedSecrets{}
+	}
+	s.known[key] = cachedSecrets{values, time.Now().Add(secretTime)}
+	return values, nil
+}
+
+// place is a position of the manifest as diagnostics have it.
+func (s *starter) place(at cfn.Position) diag.Span {
+	return diag.Point(diag.Position{File: filepath.Join(s.project.root, filepath.FromSlash(at.File)), Line: at.Line, Col: at.Column})
+}
+
+// deploy brings the app's own stacks to AWS.
+func (l *live) deploy(ctx context.Context, asm *cfn.Assembly) error {
+	stacks := slices.DeleteFunc(slices.Clone(asm.Stacks), func(s *cfn.Stack) bool { return s.ID == debugStackName(asm.Manifest) })
+	_, err := l.deployStacks(ctx, l.project, l.deployer(asm), stacks, l.view.Deployed)
+	return err
+}
+
+// consent asks before a stage that is not one's own becomes live: whoever calls it gets what this machine answers.
+func (l *live) consent(ctx context.Context, asm *cfn.Assembly) error {
+	if asm.Manifest.Personal || l.yes {
+		return nil
+	}
+	if !isTerminal(l.Stdin) || l.json {
+		return problemf("--yes starts without asking.", "stage %s is not your own: its functions would run on this machine until the next sst deploy", l.project.stage)
+	}
+	fmt.Fprintf(l.Stderr, "Stage %s is not your own: until the next sst deploy its functions run on this machine. Go on? [y/N] ", l.project.stage)
+	answer, err := readLine(ctx, bufio.NewReader(l.Stdin))
+	if err != nil || !slices.Contains([]string{"y", "yes"}, strings.ToLower(strings.TrimSpace(answer))) {
+		return problemf("`sst start --local` runs it without AWS.", "nothing was deployed")
+	}
+	return nil
+}
+
+// freshTime is how long a relay that was just made may take until it answers.
+const freshTime = time.Minute
+
+// connect registers this machine as the one that runs the stage's functions.
+func (l *live) connect(ctx context.Context, fresh bool) error {
+	only, err := l.chosen()
+	if err != nil {
+		return err
+	}
+	url, given := l.relayAddress(developerStage)
+	link := runtime.Link{
+		URL: url, Key: l.key, Name: l.identity(), TakeOver: l.takeOver, Only: only,
+		Sign: &proxy.Signer{Credentials: l.freshCredentials(), Region: l.config.Region}, State: l.linkState(),
+		Notice: func(n proxy.Notice) { l.view.Notice(n.String() + ".") },
+	}
+	began, told := time.Now(), false
+	for {
+		err := l.server.Connect(ctx, link)
+		var present *proxy.PresentError
+		var refused *proxy.Refused
+		var rejected *proxy.Rejected
+		switch {
+		case err == nil:
+			return nil
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.As(err, &present) && present.Name == link.Name && !link.TakeOver:
+			// This project's start of before, which went without a word: there is one per folder.
+			link.TakeOver = true
+			continue
+		case errors.As(err, &present):
+			what := "the functions"
+			if present.Functions != nil {
+				what = strings.Join(present.Functions, ", ")
+			}
+			return problemf("A stage of your own (--stage) keeps you apart, --only FUNCTION shares this one; --take-over takes them.",
+				"%s runs %s of stage %s already", present.Name, what, l.project.stage)
+		case errors.As(err, &refused) && refused.Code == "version":
+			return problemf("Use the same version of sst as the others, or end their start.", "the relay of stage %s speaks another version of the protocol: %s", l.project.stage, refused.Data)
+		case fresh && time.Since(began) < freshTime:
+			if !told {
+				told = true
+				l.view.Notice("The relay is new; waiting until it answers.")
+			}
+			select {
+			case <-time.After(time.Second):
+			case <-ctx.Done():
+			}
+			continue
+		case errors.As(err, &rejected) && rejected.Status == 403 && !given:
+			return problemf(fmt.Sprintf("They need execute-api:Invoke on arn:aws:execute-api:%s:*:%s/%s/$connect.", l.config.Region, l.api, developerStage),
+				"the credentials may not connect to the relay of stage %s: %s", l.project.stage, cmp.Or(rejected.Body, rejected.Error()))
+		case errors.As(err, &rejected) || isNetwork(err):
+			hint := "Is there a proxy or firewall in between that lets no WebSocket through?"
+			if given {
+				hint = "SST_WEBSOCKET_URL says where it is."
+			}
+			return problemf(hint, "the relay at %s cannot be reached: %v", url, last(err))
+		default:
+			return l.awsProblem(err)
+		}
+	}
+}
+
+// chosen are the ids of the functions of --only; nil: all.
+func (l *live) chosen() ([]string, error) {
+	var chosen, known []string
+	for _, f := range l.asm.Manifest.Functions {
+		if f.Live {
+			known = append(known, f.ID)
+		}
+	}
+	for _, name := range l.only {
+		if !slices.Contains(known, name) {
+			return nil, problemf("", "--only: there is no live function %q%s; there are %s", name, didYouMean(name, known), strings.Join(known, ", "))
+		}
+		chosen = append(chosen, name)
+	}
+	return chosen, nil
+}
+
+func isNetwork(err error) bool {
+	var network net.Error
+	return errors.As(err, &network)
+}
+
+// identity is what other developers see.
+func (l *live) identity() string {
+	name := cmp.Or(l.Getenv("USER"), l.Getenv("USERNAME"))
+	if current, err := user.Current(); name == "" && err == nil {
+		name = current.Username
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "an unnamed machine"
+	}
+	return fmt.Sprintf("%s@%s:%s", name, host, l.project.root)
+}
+
+// freshCredentials gives those of the settings as they are now: tools that fetch credentials write them into the shared
+// files again and again, which the SDK reads once.
+func (l *live) freshCredentials() aws.CredentialsProvider {
+	provider := l.config.Credentials
+	var mu sync.Mutex
+	first := true
+	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !first {
+			again, err := l.awsConfig(ctx, l.project, l.config.Region)
+			if err != nil {
+				return aws.Credentials{}, err
+			}
+			provider = again.Credentials
+		}
+		first = false
+		return provider.Retrieve(ctx)
+	})
+}
+
+// linkState tells of the connection. What goes on for hours is said once.
+func (l *live) linkState() func(proxy.State, error) {
+	lost := ""
+	return func(state proxy.State, err error) {
+		switch state {
+		case proxy.Connected:
+			if lost != "" {
+				l.view.Notice("Connected again.")
+			}
+			lost = ""
+		case proxy.Disconnected:
+			text := "The connection to AWS is lost; connecting again."
+			var rejected *proxy.Rejected
+			var problem *Problem
+			switch {
+			case errors.As(err, &problem):
+				text = fmt.Sprintf("Not connected: %s. %s Trying again.", problem.Summary, problem.Hint)
+			case errors.As(err, &rejected) && rejected.Status == 403:
+				text = "Not connected: AWS refuses the credentials; they may have expired. Renew them, sst start uses the new ones by itself."
+			case lost != "":
+				return
+			}
+			if text != lost {
+				l.view.Notice(text)
+			}
+			lost = text
+		case proxy.Replaced:
+			who := "Another developer"
+			if present := (*proxy.PresentError)(nil); errors.As(err, &present) && present.Name != "" {
+				who = present.Name
+			}
+			l.view.Notice(who + " has taken over; nothing arrives here any more. Ctrl-C stops.")
+		}
+	}
+}
+
+// offer compares what stacks.star says now with what AWS has. It is called after each reload.
+func (l *live) offer(ctx context.Context, asm *cfn.Assembly) error {
+	stubbed, err := l.stub(ctx, asm)
+	if err != nil {
+		return err
+	}
+	against := l.deployed
+	if l.running != nil {
+		against = l.running
+	}
+	change, err := changeBetween(against, stubbed)
+	if err != nil {
+		return err
+	}
+	if l.wanted != nil {
+		os.RemoveAll(l.wanted.Dir)
+	}
+	l.wanted = nil
+	if change.empty() {
+		l.next = false
+		return os.RemoveAll(stubbed.Dir)
+	}
+	l.wanted = stubbed
+	switch {
+	case l.auto:
+		change.Then = "deploy"
+	case l.running != nil:
+		change.Then = "queue"
+	default:
+		change.Then = "wait"
+	}
+	l.view.Pending(change)
+	if l.auto {
+		l.entered(ctx)
+	}
+	return nil
+}
+
+// entered deploys what is wanted, or has that done after the deployment under way.
+func (l *live) entered(ctx context.Context) {
+	switch {
+	case l.wanted == nil:
+		if l.running == nil {
+			l.view.Notice("Nothing to deploy: AWS has what stacks.star says.")
+		}
+	case l.running != nil:
+		if !l.next {
+			l.view.Notice("That is deployed next.")
+		}
+		l.next = true
+	default:
+		l.running, l.wanted = l.wanted, nil
+		asm := l.running
+		go func() { l.outcome <- l.deploy(ctx, asm) }()
+	}
+}
+
+// ended takes the result of a deployment.
+func (l *live) ended(ctx context.Context, err error) {
+	asm := l.running
+	l.running = nil
+	switch {
+	case ctx.Err() != nil:
+		return
+	case err == nil:
+		os.RemoveAll(l.deployed.Dir)
+		l.deployed = asm
+	default:
+		l.tool.exit(ctx, err)
+		if l.wanted == nil {
+			l.wanted = asm
+			l.view.Notice("Not deployed. ENTER tries again; saving stacks.star does not wait for it.")
+		} else {
+			os.RemoveAll(asm.Dir)
+		}
+	}
+	if l.next && l.wanted != nil && err == nil {
+		l.next = false
+		l.entered(ctx)
+		return
+	}
+	l.next = false
+	if err == nil && l.wanted != nil {
+		l.view.Notice("ENTER deploys what was saved meanwhile.")
+	}
+}
+
+// farewell says what is left behind.
+func (l *live) farewell() string {
+	n := 0
+	for _, f := range l.asm.Manifest.Functions {
+		if f.Live {
+			n++
+		}
+	}
+	if n == 0 {
+		return "Stopping."
+	}
+	return fmt.Sprintf("Stopping. Stage %s still has stubs: %s fail until sst start runs again. To put the code back: sst deploy --stage %s",
+		l.project.stage, count(n, "function"), l.project.stage)
+}
