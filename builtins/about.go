@@ -53,6 +53,8 @@ func Describe(shape interp.Shape) About {
 		switch s.sig.Name {
 		case "env":
 			return About{Kind: "function", Title: "env", Doc: "The value of an environment variable: an input of the build."}
+		case "library":
+			return About{Kind: "function", Title: "library", Doc: "The constructs of an npm package that was written with jsii: `library(\"cdk-nag\", \"2.38.2\")`. `sst add` fetches it and pins it in sst.lock.json."}
 		case "read":
 			return About{Kind: "function", Title: "read", Doc: "The text of a file of the project: an input of the build."}
 		}

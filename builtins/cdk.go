@@ -21,6 +21,9 @@ func display(t *jsii.Type) string {
 	if t.Module == "" {
 		return "cdk." + t.Name
 	}
+	if t.Foreign() {
+		return t.Module + "." + t.Name
+	}
 	return "cdk." + t.Module + "." + t.Name
 }
 
@@ -61,6 +64,9 @@ func (s *session) module(name string) (*module, bool) {
 func (m *module) name() string {
 	if m.m.Name == "" {
 		return "cdk"
+	}
+	if m.m.Foreign() {
+		return m.m.Name
 	}
 	return "cdk." + m.m.Name
 }

@@ -46,6 +46,7 @@ type Input struct {
 	Live          bool   // for `sst start` on AWS: the app gets its debug stack, and a protected stage is refused
 	OutDir        string // the assembly goes here; emptied first
 	AllowExec     bool   // the CDK may start other programs
+	CacheDir      string // the user's, where libraries are; "" = they are only in the project
 	// Env looks up env("NAME"); nil: nothing is set.
 	Env func(name string) (string, bool)
 	// Read gives files, nil = os.ReadFile; texts that an editor has not saved go here.

@@ -22,6 +22,8 @@ type recorder struct {
 
 var _ host = (*recorder)(nil)
 
+func (r *recorder) Use(string, []jsii.Library) error { return nil }
+
 func (r *recorder) Missing(context.Context) ([]jsii.Missing, error) { return nil, nil }
 
 var errUnanswered = fmt.Errorf("not answered")

@@ -161,6 +161,7 @@ func (s *session) forUser() starlark.StringDict {
 	values["cdk"] = root
 	values["env"] = starlark.NewBuiltin("env", s.env)
 	values["read"] = starlark.NewBuiltin("read", s.read)
+	values["library"] = starlark.NewBuiltin("library", s.library)
 	return values
 }
 

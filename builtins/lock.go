@@ -19,7 +19,8 @@ const LockFile = "sst.lock.json"
 
 // lock is the content of the lock file.
 type lock struct {
-	Lookups map[string]json.RawMessage `json:"lookups"` // by the CDK's key, and AccountKey
+	Lookups   map[string]json.RawMessage `json:"lookups"`   // by the CDK's key, and AccountKey
+	Libraries map[string]jsii.Pin        `json:"libraries"` // by name
 
 	read bool
 }

@@ -21,6 +21,7 @@ type host interface {
 	Flush(ctx context.Context) error
 	Synth(ctx context.Context, app int64, tag int) (*jsii.SynthReply, error)
 	Missing(ctx context.Context) ([]jsii.Missing, error)
+	Use(dir string, libraries []jsii.Library) error
 }
 
 var _ host = (*jsii.Host)(nil)
@@ -58,6 +59,7 @@ type session struct {
 	created   map[int64]*Object // constructs made by a Create
 	places    map[string]int    // construct path to Tag
 	lock      lock              // sst.lock.json
+	libraries []jsii.Library    // those of the lock file, once one is named
 	states    []*state
 	closed    bool // synth has started: cells are read-only
 	ended     bool // nothing may be asked any more

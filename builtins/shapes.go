@@ -27,14 +27,19 @@ var Env = sync.OnceValue(func() interp.Env {
 	read := &functionShape{sig: &interp.Signature{Name: "read", Result: interp.StringShape, Params: []interp.Param{
 		{Name: "path", Required: true, Type: literal{jsii.TypeRef{Kind: jsii.String}}, Doc: "file in the project, relative to this one, or from the root with //"},
 	}}}
+	library := &functionShape{sig: &interp.Signature{Name: "library", Params: []interp.Param{
+		{Name: "name", Required: true, Type: literal{jsii.TypeRef{Kind: jsii.String}}, Doc: "name of an npm package of constructs, added by sst add"},
+		{Name: "version", Required: true, Type: literal{jsii.TypeRef{Kind: jsii.String}}, Doc: "its version, as in sst.lock.json"},
+	}}}
 	return interp.Env{Globals: map[string]interp.Shape{
-		"cdk":    moduleShape{root},
-		"sst":    sstShape(),
-		"env":    env,
-		"read":   read,
-		"struct": nil,
-		"json":   &namesShape{"module", starlarkjson.Module.Members.Keys()},
-		"math":   &namesShape{"module", starlarkmath.Module.Members.Keys()},
+		"cdk":     moduleShape{root},
+		"sst":     sstShape(),
+		"env":     env,
+		"read":    read,
+		"library": library,
+		"struct":  nil,
+		"json":    &namesShape{"module", starlarkjson.Module.Members.Keys()},
+		"math":    &namesShape{"module", starlarkmath.Module.Members.Keys()},
 	}}
 })
 

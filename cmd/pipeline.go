@@ -100,6 +100,7 @@ func (t *tool) input(p *project, dir string) (builtins.Input, error) {
 		Personal:      p.savedStage,
 		OutDir:        dir,
 		Env:           t.LookupEnv,
+		CacheDir:      t.CacheDir,
 		MaxSteps:      limits.steps,
 		Timeout:       limits.time,
 		Print:         t.view.Printed,

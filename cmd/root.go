@@ -99,6 +99,7 @@ var commands = []func(*tool) *cobra.Command{
 	lintCommand,
 	lookupCommand,
 	secretsCommand,
+	addCommand,
 	fmtCommand,
 	lspCommand,
 	versionCommand,

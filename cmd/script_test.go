@@ -60,11 +60,12 @@ func TestMain(m *testing.M) {
 //	validate                     the CDK's own rules on every template of .sst/out
 //	example NAME                 a copy of examples/NAME in the current folder
 //	cp-tree FROM TO, cmp-tree A B  whole folders: copied, compared byte for byte
+//	npm-pack FOLDER FILE         an archive of a package as npm pack makes it; the same bytes each time
 //	listen VAR                   take a port until the script ends; its number goes to VAR
 //	stubs                        what `sst start` would deploy on AWS, into .sst/out (live_test.go)
 //	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
-// and the conditions [node], [npm], [dynalite] and [all]: what takes long or needs the network, run by make test-all.
+// and the conditions [node], [npm], [dynalite], [registry] (npm can fetch) and [all]: what takes long or needs the network, run by make test-all.
 func TestScripts(t *testing.T) {
 	shared := &sharedEngine{t: t}
 	t.Cleanup(shared.close)
@@ -111,6 +112,7 @@ func TestScripts(t *testing.T) {
 			"example":   scriptExample,
 			"cp-tree":   scriptCopyTree,
 			"cmp-tree":  scriptCompareTree,
+			"npm-pack":  scriptNpmPack,
 			"listen":    scriptListen,
 			"cloud":     scriptCloud,
 			"stubs":     scriptStubs,
@@ -129,6 +131,9 @@ func condition(name string) (bool, error) {
 			return false, nil
 		}
 		return true, nil
+	}
+	if name == "registry" {
+		return registry(), nil
 	}
 	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk"), "dynalite": filepath.Join(npmTools(), "dynalite")}[name]
 	if tool == "" {

@@ -179,7 +179,7 @@ func unpackInto(ctx context.Context, temp, dir string) error {
 	read, rctx := errgroup.WithContext(wctx)
 	for _, a := range archives {
 		read.Go(func() error {
-			return unpackArchive(a, func(name string, data []byte) error {
+			return unpackArchive(a, skip, func(name string, data []byte) error {
 				select {
 				case jobs <- job{name, data}:
 					return nil
@@ -204,8 +204,8 @@ func unpackInto(ctx context.Context, temp, dir string) error {
 	return os.WriteFile(filepath.Join(dir, unpackMarker), data, 0o644)
 }
 
-// unpackArchive gives the files of one npm package that running it needs, named from node_modules on.
-func unpackArchive(archive string, file func(name string, data []byte) error) error {
+// unpackArchive gives the files of one npm package that are not to be skipped, named from node_modules on.
+func unpackArchive(archive string, skip func(name string) bool, file func(name string, data []byte) error) error {
 	f, err := os.Open(archive)
 	if err != nil {
 		return err

@@ -9,6 +9,11 @@ import (
 // Catalog is the index of all types of the CDK. It is read-only and safe for concurrent use. What it gives is shared:
 // callers do not change it.
 type Catalog struct {
+	base      *Catalog   // With: the CDK's, beside which libraries are; has no file of its own then
+	libraries []*Catalog // With
+	whole     *Catalog   // of a library: what it is part of
+	name      string     // of a library: its assembly
+
 	file     *file
 	byJS     map[string]int // modules
 	byPython map[string]int
@@ -18,7 +23,7 @@ type Catalog struct {
 	modules map[int]*Module
 }
 
-// Module is a namespace: aws-cdk-lib itself (""), "aws_s3", "aws_s3.mixins", "constructs".
+// Module is a namespace: aws-cdk-lib itself (""), "aws_s3", "aws_s3.mixins", "constructs", "cdk-nag" of a library.
 type Module struct {
 	Name string // as in Python, without "aws_cdk."
 	JS   string // as in fully qualified names: "aws-cdk-lib.aws_s3"
@@ -31,6 +36,41 @@ var embedded = sync.OnceValue(func() *Catalog { return newCatalog(indexFile) })
 
 // Index gives the embedded catalog.
 func Index() *Catalog { return embedded() }
+
+// With gives a catalog that has the types of libraries too.
+func (c *Catalog) With(libraries []Library) *Catalog {
+	whole := &Catalog{base: c}
+	for _, l := range libraries {
+		lib := newCatalog(l.index)
+		lib.name, lib.whole = l.Name, whole
+		whole.libraries = append(whole.libraries, lib)
+	}
+	return whole
+}
+
+// library is the one that a name belongs to: a module's or a type's; nil when it is none's.
+func (c *Catalog) library(name string) *Catalog {
+	for _, lib := range c.libraries {
+		if rest, ok := strings.CutPrefix(name, lib.name); ok && (rest == "" || rest[0] == '.') {
+			return lib
+		}
+	}
+	return nil
+}
+
+// elsewhere is the catalog that answers for a name instead of this one, nil when this one does.
+func (c *Catalog) elsewhere(name string) *Catalog {
+	switch {
+	case c.base != nil:
+		if lib := c.library(name); lib != nil {
+			return lib
+		}
+		return c.base
+	case c.whole != nil && c.whole.library(name) != c:
+		return c.whole
+	}
+	return nil
+}
 
 func newCatalog(data string) *Catalog {
 	f := open(data)
@@ -70,6 +110,9 @@ func (c *Catalog) Modules() []string {
 
 // Module gives a module by its Python name; "" is aws-cdk-lib itself.
 func (c *Catalog) Module(name string) (*Module, bool) {
+	if other := c.elsewhere(name); other != nil {
+		return other.Module(name)
+	}
 	i, ok := c.byPython[name]
 	if !ok {
 		return nil, false
@@ -86,6 +129,9 @@ func (c *Catalog) Module(name string) (*Module, bool) {
 
 // Type gives a type by its fully qualified name.
 func (c *Catalog) Type(fqn string) (*Type, bool) {
+	if other := c.elsewhere(fqn); other != nil {
+		return other.Type(fqn)
+	}
 	i := c.typeIndex(fqn)
 	if i < 0 {
 		return nil, false
@@ -141,6 +187,9 @@ func (c *Catalog) AssignableTo(fqn, target string) bool {
 	}
 	return false
 }
+
+// Foreign says whether the module is that of a library, not of the CDK.
+func (m *Module) Foreign() bool { return m.catalog.whole != nil }
 
 // Names lists the types of the module, nested ones left out, sorted.
 func (m *Module) Names() []string {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -98,6 +99,7 @@ type Host struct {
 	seq        int64
 	synths     int
 	rss        int64
+	catalog    *Catalog // of the session: with libraries, if it has some
 	described  map[string]bool
 	newStructs map[string]any
 	callbacks  map[int64]*Type // what each was made as
@@ -157,6 +159,7 @@ func Start(ctx context.Context, o HostOptions) (*Host, error) {
 		answers:    make(chan answer, 16),
 		exited:     make(chan struct{}),
 		stderr:     &tail{next: o.Stderr},
+		catalog:    Index(),
 		described:  map[string]bool{},
 		newStructs: map[string]any{},
 		callbacks:  map[int64]*Type{},
@@ -282,7 +285,7 @@ func (h *Host) post(frame []byte) {
 
 // Begin forgets all objects and starts over for another app. It comes before the first operation.
 func (h *Host) Begin(s Session) {
-	h.session = s
+	h.session, h.catalog = s, Index()
 	h.began = true
 	h.frame, h.ops = nil, 0
 	clear(h.failed)
@@ -389,7 +392,7 @@ func (h *Host) Call(ctx context.Context, op Op) (Value, error) {
 	if err != nil {
 		return nil, err
 	}
-	v, err := decodeValue(raw, op.Returns)
+	v, err := decodeValue(h.catalog, raw, op.Returns)
 	if err != nil {
 		return nil, h.fail("gave an answer that makes no sense", err)
 	}
@@ -491,7 +494,7 @@ func (h *Host) answerCallback(ctx context.Context, a answer) (Value, error) {
 		if i < len(params) {
 			declared = params[i].Type
 		}
-		v, err := decodeValue(raw, declared)
+		v, err := decodeValue(h.catalog, raw, declared)
 		if err != nil {
 			return nil, err
 		}
@@ -530,6 +533,17 @@ func (h *Host) Synth(ctx context.Context, app int64, tag int) (*SynthReply, erro
 	h.rss = reply.RSS
 	sort.Slice(reply.Files, func(i, j int) bool { return reply.Files[i].Name < reply.Files[j].Name })
 	return &reply.SynthReply, nil
+}
+
+// Use makes the classes of libraries known for this session.
+func (h *Host) Use(dir string, libraries []Library) error {
+	h.catalog = Index().With(libraries)
+	maps.DeleteFunc(h.described, func(fqn string, _ bool) bool { return h.catalog.library(fqn) != nil }) // perhaps of another version
+	names := make([]Value, len(libraries))
+	for i, l := range libraries {
+		names[i] = l.Name
+	}
+	return h.send(wireOp{kind: "libraries", args: []Value{map[string]Value{"dir": dir, "names": names}}})
 }
 
 // Missing gives the lookups of the session that had no answer, in the order in which they were asked.

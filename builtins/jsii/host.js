@@ -103,7 +103,7 @@ Math.random = () => {
 
 // ---------------------------------------------------------------- files and commands
 
-const session = { root: '', realRoot: '', outdirs: [], exec: false, files: new Map() };
+const session = { root: '', realRoot: '', outdirs: [], exec: false, files: new Map(), libraries: '', names: [] };
 
 class Refused extends Error {
   constructor(name, message) {
@@ -117,7 +117,7 @@ const inRoot = (p) => under(p, session.root) || under(p, session.realRoot);
 
 // check says what to do with a read of a path: 'record' it, 'pass' it, or 'hide' what is there. It throws when the read is refused.
 function check(p, existence) {
-  if (under(p, dir) || under(p, options.dir) || session.outdirs.some((d) => under(p, d))) return 'pass';
+  if (under(p, dir) || under(p, options.dir) || under(p, session.libraries) || session.outdirs.some((d) => under(p, d))) return 'pass';
   if (session.root === '') return 'record';
   if (inRoot(p)) {
     let real;
@@ -327,12 +327,34 @@ FingerprintDiskCache.prototype._load = function () {
 };
 FingerprintDiskCache.prototype.save = () => {};
 
+// Libraries of a project lie in a folder of their own. They get the CDK and the constructs that are loaded already: with another copy
+// nothing of theirs would be a construct. What else they need they bring along.
+const resolveName = Module._resolveFilename;
+Module._resolveFilename = function (request, parent, ...rest) {
+  const from = parent?.filename;
+  if (typeof from !== 'string' || !under(from, session.libraries)) return resolveName.call(this, request, parent, ...rest);
+  if (/^(aws-cdk-lib|constructs)(\/|$)/.test(request)) return requireCDK.resolve(request);
+  const name = resolveName.call(this, request, parent, ...rest);
+  if (Module.isBuiltin(name) || under(name, session.libraries)) return name;
+  throw new Error(`${request} is not part of the library ${from}`);
+};
+
+function useLibraries({ dir, names }) {
+  if (session.libraries !== dir) {
+    for (const fqn of classes.keys()) if (session.names.some((name) => fqn.startsWith(name + '.'))) classes.delete(fqn);
+  }
+  session.libraries = dir === '' ? '' : io.realpath(dir);
+  session.names = names;
+}
+
 const classes = new Map();
 function lookup(fqn) {
   let found = classes.get(fqn);
   if (found === undefined) {
-    const [assembly, ...names] = fqn.split('.');
-    found = names.reduce((o, name) => o?.[name], assembly === 'aws-cdk-lib' ? cdk : requireCDK(assembly));
+    const library = session.names.find((name) => fqn.startsWith(name + '.'));
+    const assembly = library ?? fqn.slice(0, fqn.indexOf('.'));
+    const from = library ? require(path.join(session.libraries, 'node_modules', library)) : assembly === 'aws-cdk-lib' ? cdk : requireCDK(assembly);
+    found = fqn.slice(assembly.length + 1).split('.').reduce((o, name) => o?.[name], from);
     if (found === undefined) throw new Error(`the CDK has no ${fqn}`);
     classes.set(fqn, found);
   }
@@ -618,6 +640,7 @@ const operations = {
   },
   nodePath: (id, on) => object(on).node.path,
   missing: () => [...missing.values()],
+  libraries: (id, on, member, args) => useLibraries(args[0]),
   fail: (id, on, member, args) => {
     throw new Error(args[0]);
   },

@@ -254,6 +254,9 @@ func (r *stream) uv0() byte {
 	return r.s[r.at-1]
 }
 
+// Foreign says whether the type is that of a library, not of the CDK.
+func (t *Type) Foreign() bool { return t.catalog.whole != nil }
+
 // Init gives the constructor, nil when there is none to call.
 func (t *Type) Init() *Callable { return t.init }
 

@@ -175,7 +175,7 @@ func (h *Host) encodePairs(b []byte, pairs Pairs) ([]byte, error) {
 
 // encodeCallback also says how the arguments of its methods come back.
 func (h *Host) encodeCallback(b []byte, c Callback) ([]byte, error) {
-	t, ok := Index().Type(c.FQN)
+	t, ok := h.catalog.Type(c.FQN)
 	if !ok {
 		return nil, fmt.Errorf("callback of unknown type %s", c.FQN)
 	}
@@ -244,7 +244,7 @@ func (h *Host) shape(t TypeRef) any {
 	case Map:
 		return map[string]any{"m": h.shape(*t.Elem)}
 	case Named:
-		typ, ok := Index().Type(t.FQN)
+		typ, ok := h.catalog.Type(t.FQN)
 		if !ok {
 			return "r"
 		}
@@ -274,7 +274,7 @@ func (h *Host) describe(t *Type) {
 }
 
 // decodeValue makes a value of its wire form. declared is the type that it was asked for as.
-func decodeValue(data json.RawMessage, declared TypeRef) (Value, error) {
+func decodeValue(c *Catalog, data json.RawMessage, declared TypeRef) (Value, error) {
 	if len(data) == 0 {
 		return nil, nil
 	}
@@ -282,10 +282,10 @@ func decodeValue(data json.RawMessage, declared TypeRef) (Value, error) {
 	if err := json.Unmarshal(data, &raw); err != nil {
 		return nil, err
 	}
-	return fromWire(raw, declared)
+	return fromWire(c, raw, declared)
 }
 
-func fromWire(raw any, declared TypeRef) (Value, error) {
+func fromWire(c *Catalog, raw any, declared TypeRef) (Value, error) {
 	switch raw := raw.(type) {
 	case []any:
 		elem := TypeRef{Kind: Any}
@@ -293,7 +293,7 @@ func fromWire(raw any, declared TypeRef) (Value, error) {
 			elem = *declared.Elem
 		}
 		for i := range raw {
-			v, err := fromWire(raw[i], elem)
+			v, err := fromWire(c, raw[i], elem)
 			if err != nil {
 				return nil, err
 			}
@@ -301,15 +301,15 @@ func fromWire(raw any, declared TypeRef) (Value, error) {
 		}
 		return raw, nil
 	case map[string]any:
-		return mapFromWire(raw, declared)
+		return mapFromWire(c, raw, declared)
 	}
 	return raw, nil
 }
 
-func mapFromWire(raw map[string]any, declared TypeRef) (Value, error) {
+func mapFromWire(c *Catalog, raw map[string]any, declared TypeRef) (Value, error) {
 	if id, ok := raw["$ref"].(float64); ok {
 		fqn, _ := raw["$fqn"].(string)
-		return ref(int64(id), fqn, declared), nil
+		return ref(c, int64(id), fqn, declared), nil
 	}
 	if id, ok := raw["$callback"].(float64); ok {
 		return Callback{ID: int64(id)}, nil
@@ -324,7 +324,7 @@ func mapFromWire(raw map[string]any, declared TypeRef) (Value, error) {
 	}
 	if fqn, ok := raw["$struct"].(string); ok {
 		fields, _ := raw["f"].(map[string]any)
-		t, known := Index().Type(fqn)
+		t, known := c.Type(fqn)
 		if !known {
 			return nil, fmt.Errorf("unknown struct %s", fqn)
 		}
@@ -333,7 +333,7 @@ func mapFromWire(raw map[string]any, declared TypeRef) (Value, error) {
 			if f, ok := t.FieldJS(name); ok {
 				of = f.Type
 			}
-			v, err := fromWire(fields[name], of)
+			v, err := fromWire(c, fields[name], of)
 			if err != nil {
 				return nil, err
 			}
@@ -355,7 +355,7 @@ func mapFromWire(raw map[string]any, declared TypeRef) (Value, error) {
 		elem = *declared.Elem
 	}
 	for k := range raw {
-		v, err := fromWire(raw[k], elem)
+		v, err := fromWire(c, raw[k], elem)
 		if err != nil {
 			return nil, err
 		}
@@ -366,8 +366,7 @@ func mapFromWire(raw map[string]any, declared TypeRef) (Value, error) {
 
 // ref describes an object by its class and, where that does not have what was declared (a class that is not public, or none
 // at all), by the declared type.
-func ref(id int64, fqn string, declared TypeRef) Ref {
-	c := Index()
+func ref(c *Catalog, id int64, fqn string, declared TypeRef) Ref {
 	r := Ref{ID: id, FQN: fqn}
 	if _, known := c.Type(fqn); !known {
 		r.FQN = ""

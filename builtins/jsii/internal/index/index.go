@@ -1,10 +1,11 @@
 // Package index makes the flat index of the CDK's types that package jsii embeds, from the assemblies in the npm packages.
-// It runs at generation time only. Start at [Build]; the layout of the file is described at [Magic].
+// That of the CDK is made at generation time, that of a library when it is added to a project. Start at [Build]; the layout of the file is described at [Magic].
 package index
 
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"sort"
 	"strings"
 
@@ -82,6 +83,7 @@ type encoder struct {
 	compress  *zstd.Encoder
 	bodies    []byte
 	typeTable []byte
+	foreign   []string // types of other assemblies, numbered behind those of this one; nil: there must be none
 	err       error
 }
 
@@ -91,21 +93,50 @@ func Build(archives []string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	compress, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedBestCompression), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	e, err := newEncoder(zstd.SpeedBestCompression)
 	if err != nil {
 		return nil, err
 	}
-	e := &encoder{stringAt: map[string]int{}, typeAt: map[string]int{}, refAt: map[string]int{}, python: map[string]string{}, compress: compress}
-	e.str("")
-	byName := map[string]*module{}
+	var assemblies []*assembly
 	for _, archive := range archives[:typed] {
 		asm, python, err := read(archive)
 		if err != nil {
 			return nil, err
 		}
-		for k, v := range python {
-			e.python[k] = v
-		}
+		maps.Copy(e.python, python)
+		assemblies = append(assemblies, asm)
+	}
+	return e.encode(assemblies, hash)
+}
+
+// Library makes the index of one assembly alone, and says its name. Types of other assemblies have their names in it and nothing else.
+func Library(archive string) (name string, data []byte, err error) {
+	e, err := newEncoder(zstd.SpeedDefault)
+	if err != nil {
+		return "", nil, err
+	}
+	asm, python, err := read(archive)
+	if err != nil {
+		return "", nil, err
+	}
+	e.python, e.foreign = python, []string{}
+	data, err = e.encode([]*assembly{asm}, [32]byte{})
+	return asm.Name, data, err
+}
+
+func newEncoder(level zstd.EncoderLevel) (*encoder, error) {
+	compress, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(level), zstd.WithEncoderConcurrency(1), zstd.WithEncoderCRC(true))
+	if err != nil {
+		return nil, err
+	}
+	e := &encoder{stringAt: map[string]int{}, typeAt: map[string]int{}, refAt: map[string]int{}, python: map[string]string{}, compress: compress}
+	e.str("")
+	return e, nil
+}
+
+func (e *encoder) encode(assemblies []*assembly, hash [32]byte) ([]byte, error) {
+	byName := map[string]*module{}
+	for _, asm := range assemblies {
 		byName[asm.Name] = &module{name: asm.Name}
 		if asm.Readme != nil {
 			byName[asm.Name].doc = asm.Readme.Markdown
@@ -149,6 +180,16 @@ func Build(archives []string) ([]byte, error) {
 		block, at := e.doc(d)
 		moduleTable = u32(moduleTable, e.str(name), first, len(m.types), block, at, 0)
 		first += len(m.types)
+	}
+	for i := 0; i < len(e.foreign); i++ { // a module for each, since those of one assembly do not follow each other
+		fqn := e.foreign[i]
+		assembly, name, _ := strings.Cut(fqn, ".")
+		t := &jsType{FQN: fqn, Kind: "class"}
+		e.typ(&module{name: assembly}, t)
+		e.types = append(e.types, t)
+		names = append(names, fqn)
+		moduleTable = u32(moduleTable, e.str(strings.TrimSuffix(fqn, "."+name)), first, 1, 0, 0, 0)
+		first++
 	}
 	e.flush()
 	if e.err != nil {
@@ -357,7 +398,13 @@ func (e *encoder) typeIndex(fqn string) int {
 		return 0
 	}
 	i, ok := e.typeAt[fqn]
-	if !ok {
+	switch {
+	case ok:
+	case e.foreign != nil:
+		i = len(e.types) + len(e.foreign)
+		e.typeAt[fqn] = i
+		e.foreign = append(e.foreign, fqn)
+	default:
 		e.fail("unknown type %s", fqn)
 	}
 	return i + 1
