@@ -12,6 +12,10 @@ help: ## List what there is.
 build: ## Build bin/sst.
 	go build -trimpath -buildvcs=false -o bin/sst .
 
+.PHONY: release
+release: ## Make the archives, npm packages, checksums and bills of materials of VERSION (as 1.2.3) in dist.
+	go run ./cmd/release -version "$(VERSION)"
+
 .PHONY: test
 test: $(NPM_TOOLS) ## Run all tests. Installs the npm tools they compare with when npm is there.
 	@test -n "$(RACE)" || echo "no C compiler: the concurrency tests run without the race detector"

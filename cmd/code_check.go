@@ -3,6 +3,7 @@ package cmd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -22,6 +23,7 @@ type codeCheck struct {
 
 	found    diag.List // when done is closed
 	problems []*Problem
+	missing  []*missingTool
 	err      error
 }
 
@@ -39,7 +41,10 @@ func (t *tool) startCodeCheck(ctx context.Context, p *project) *codeCheck {
 			defer mu.Unlock()
 			c.found = append(c.found, list...)
 			var problem *Problem
-			if errors.As(err, &problem) {
+			var missing *missingTool
+			if errors.As(err, &missing) {
+				c.missing = append(c.missing, missing)
+			} else if errors.As(err, &problem) {
 				c.problems = append(c.problems, problem)
 			} else if err != nil {
 				c.err = err
@@ -114,6 +119,9 @@ func (c *codeCheck) tell() (bool, error) {
 	}
 	for _, p := range c.problems {
 		c.tool.view.Problem(p)
+	}
+	for _, m := range c.missing {
+		c.tool.view.Notice(fmt.Sprintf("Without a check: %s. %s", m.Summary, m.Hint))
 	}
 	if c.ok() {
 		os.Remove(c.failed)
@@ -203,6 +211,9 @@ func (w *codeWatch) told(check *codeCheck, said string) string {
 	}
 	for _, p := range check.problems {
 		text += "\n" + p.Summary
+	}
+	for _, m := range check.missing {
+		text += "\n" + m.Summary
 	}
 	switch {
 	case text == said:

@@ -206,13 +206,19 @@ func (t *tool) projectChecks(p *project, fix bool) []check {
 	}
 }
 
+// missingTool is the problem of a tool that the project wants and has not installed. sst lint fails of it; beside a build,
+// which does without, it is only said.
+type missingTool struct{ *Problem }
+
+func (m *missingTool) Unwrap() error { return m.Problem }
+
 // notInstalled is the problem of a tool that package.json names and node_modules lacks.
 func (t *tool) notInstalled(title, dir string) error {
 	where := ""
 	if dir != t.Dir {
 		where = " in " + relative(t.Dir, dir)
 	}
-	return problemf("`npm install`"+where+" installs it.", "%s is in package.json but not installed", title)
+	return &missingTool{&Problem{Summary: title + " is in package.json but not installed", Hint: "`npm install`" + where + " installs it."}}
 }
 
 // eslint runs the project's ESLint on its folder.

@@ -107,6 +107,10 @@ func (t *tool) findFile(args []string) (string, error) {
 			return path, nil
 		}
 		up := filepath.Dir(dir)
+		if foreign := filepath.Join(dir, "sst.config.ts"); fileThere(foreign) {
+			return "", problemf("`sst init my-app` makes a project of this one.",
+				"%s belongs to another tool of the same name, and there is no %s here", relative(t.Dir, foreign), stacksFile)
+		}
 		if up == dir {
 			return "", problemf("Name the file (sst build path/to/stacks.star) or go to the project's folder.",
 				"there is no %s in %s or in a folder above it", stacksFile, t.Dir)

@@ -102,6 +102,7 @@ var commands = []func(*tool) *cobra.Command{
 	addCommand,
 	fmtCommand,
 	lspCommand,
+	completionCommand,
 	versionCommand,
 }
 
@@ -190,6 +191,7 @@ FILE is optional in every command: without it, the nearest stacks.star is used, 
 	for _, command := range commands {
 		root.AddCommand(command(t))
 	}
+	t.completeVerbs(root)
 	return root
 }
 
