@@ -42,10 +42,11 @@ type module struct {
 }
 
 var (
-	_ starlark.HasAttrs   = (*module)(nil)
-	_ starlark.HasAttrs   = (*class)(nil)
-	_ starlark.Callable   = (*class)(nil)
-	_ starlark.Comparable = (*class)(nil)
+	_ starlark.HasAttrs    = (*module)(nil)
+	_ starlark.HasAttrs    = (*class)(nil)
+	_ starlark.Callable    = (*class)(nil)
+	_ starlark.Comparable  = (*class)(nil)
+	_ starlark.HasSetField = (*class)(nil)
 )
 
 func (s *session) module(name string) (*module, bool) {
@@ -178,6 +179,22 @@ func (s *session) static(t *jsii.Type, m *jsii.Member) (starlark.Value, error) {
 		s.constants[key] = v
 	}
 	return v, err
+}
+
+// SetField sets a static property. The host keeps it, so it does not serve another synth.
+func (c *class) SetField(name string, value starlark.Value) error {
+	m, ok := c.t.Member(name)
+	if !ok || !m.Static || m.Kind != jsii.Property || !m.Settable {
+		return interp.Errorf("read-only", "Read-only attribute", "%s.%s cannot be set.", display(c.t), name)
+	}
+	conv := &conversion{s: c.s, what: display(c.t)}
+	conv.push(name)
+	wire, err := conv.value(value, m.Type)
+	if err != nil {
+		return err
+	}
+	_, err = c.s.call1(jsii.Op{Kind: jsii.StaticSet, FQN: c.t.FQN, Member: m.JS, Args: []jsii.Value{wire}, Tag: c.s.at(nil)})
+	return err
 }
 
 // CallInternal makes an object of a class or a value of a struct.

@@ -99,6 +99,7 @@ type Host struct {
 	seq        int64
 	synths     int
 	rss        int64
+	marked     bool     // a static property was set: it would still be there in the next session
 	catalog    *Catalog // of the session: with libraries, if it has some
 	described  map[string]bool
 	newStructs map[string]any
@@ -563,7 +564,9 @@ func (h *Host) Missing(ctx context.Context) ([]Missing, error) {
 }
 
 // Worn says whether it is time to replace the host: the CDK keeps some memory of each synth.
-func (h *Host) Worn() bool { return h.dead() != nil || h.synths >= maxSynths || h.rss > maxRSS }
+func (h *Host) Worn() bool {
+	return h.marked || h.dead() != nil || h.synths >= maxSynths || h.rss > maxRSS
+}
 
 // Synths is the number of synths so far.
 func (h *Host) Synths() int { return h.synths }

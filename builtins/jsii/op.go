@@ -141,6 +141,9 @@ func (h *Host) wire(op Op, answer bool) (wireOp, error) {
 	case LogicalID, NodePath:
 		w.shape = "p"
 	}
+	if op.Kind == StaticSet {
+		h.marked = true
+	}
 	if op.Kind == Create && op.ID <= 0 {
 		return wireOp{}, fmt.Errorf("%s: no id for the object", op.FQN)
 	}
