@@ -144,3 +144,57 @@ func TestJobRunners(t *testing.T) {
 		}
 	}
 }
+
+// fakeData is the Data API of a database that sleeps at first and knows the migration 001.sql.
+const fakeData = `
+let asleep = true;
+for (const name of ['ExecuteStatement', 'BeginTransaction', 'CommitTransaction', 'RollbackTransaction'])
+  exports[name + 'Command'] = class { constructor(input) { Object.assign(this, { name, input }); } };
+exports.RDSDataClient = class {
+  async send({ name, input: { sql, transactionId, parameters } }) {
+    if (asleep) { asleep = false; throw Object.assign(new Error('resuming'), { name: 'DatabaseResumingException' }); }
+    console.log(name, transactionId || '', sql || '', parameters ? parameters[0].value.stringValue : '');
+    if (/^bad/.test(sql)) throw new Error('syntax error');
+    if (/^select name/.test(sql)) return { records: [[{ stringValue: '001.sql' }]] };
+    return { transactionId: 't' };
+  }
+};`
+
+func TestMigrate(t *testing.T) {
+	test := func(engine, files string) string {
+		return runCode(t, "migrate.js", `
+globalThis.fetch = async (url, { body }) => console.log(JSON.parse(body).Status, JSON.parse(body).Reason || '');
+globalThis.setTimeout = (f) => setImmediate(f);
+const fs = require('fs'), path = require('path');
+const folder = process.env.FOLDER = fs.mkdtempSync(path.join(__dirname, 'sql'));
+process.env.ENGINE = '`+engine+`';
+for (const [name, text] of Object.entries(`+files+`)) fs.writeFileSync(path.join(folder, name), text);
+delete require.cache[require.resolve('./migrate.js')];
+const request = (RequestType) => require('./migrate.js').handler({ RequestType, LogicalResourceId: 'M', ResponseURL: 'https://answer' });
+request('Create').then(() => request('Delete'));
+`, map[string]string{"client-rds-data": fakeData})
+	}
+	const begun = "ExecuteStatement  create table if not exists sst_migrations (name varchar(255) primary key, applied timestamp default current_timestamp) \n" +
+		"ExecuteStatement  select name from sst_migrations \n"
+	for _, c := range []struct{ engine, files, want string }{
+		{"postgres", `{ '001.sql': 'old', 'a.txt': 'no', '003.sql': 'third', '002.sql': "-- a; b\ninsert into a values ('x;''y', $$ 1;2 $$, $q$;$q$); /* ; */\n;create function \"a;b\"" }`,
+			begun + "BeginTransaction   \n" +
+				"ExecuteStatement t insert into a values ('x;''y', $$ 1;2 $$, $q$;$q$) \n" +
+				"ExecuteStatement t create function \"a;b\" \n" +
+				"ExecuteStatement t insert into sst_migrations (name) values (:name) 002.sql\n" +
+				"CommitTransaction t  \n" +
+				"BeginTransaction   \nExecuteStatement t third \nExecuteStatement t insert into sst_migrations (name) values (:name) 003.sql\nCommitTransaction t  \nSUCCESS \nSUCCESS \n"},
+		{"mysql", `{ '002.sql': "# a; b\ninsert into a values ('it\\'s;');bad" }`,
+			begun + "BeginTransaction   \n" +
+				"ExecuteStatement t insert into a values ('it\\'s;') \n" +
+				"ExecuteStatement t bad \nRollbackTransaction t  \nFAILED 002.sql: syntax error\nSUCCESS \n"},
+	} {
+		got := test(c.engine, c.files)
+		for _, name := range []string{"002.sql\n", "003.sql\n"} { // what it logs
+			got = strings.Replace(got, "\n"+name, "\n", 1)
+		}
+		if got != c.want {
+			t.Errorf("migrate.js does with %s\n%s\nwant\n%s", c.engine, got, c.want)
+		}
+	}
+}
