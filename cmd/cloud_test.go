@@ -28,6 +28,8 @@ import (
 //	cloud parameter-set NAME VALUE  somebody else puts a secret there
 //	cloud live                   the parts of AWS that live mode needs: a WebSocket API, DynamoDB, Lambda (live_cloud_test.go)
 //	cloud invoke FUNCTION PAYLOAD    an invocation through Lambda's API; `! cloud invoke` wants a function error
+//	cloud invoke-large FUNCTION BYTES    the same with that much random text as "text"
+//	cloud deny-connect, allow-connect    the developer may not, or may, connect to the WebSocket API
 //	cloud expire KEY             API Gateway does not know the key any more, and ends all connections
 //	cloud know KEY               a key of the developer that works again
 //	cloud calls                  prints what was called since the last time
@@ -104,8 +106,16 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		c.live = openLiveCloud(ts.Value(testKey{}).(testing.TB), ts.Defer, c.Server)
 		ts.Setenv("SST_WEBSOCKET_URL", "ws"+strings.TrimPrefix(c.live.base(), "http")+"/{stage}")
 		ts.Setenv("SST_CONNECTIONS_URL", c.live.base()+"/{stage}")
-	case "invoke":
-		answer, err := c.live.call(args[1], strings.Join(args[2:], " "))
+	case "deny-connect", "allow-connect":
+		c.live.denied.Store(args[0] == "deny-connect")
+	case "invoke", "invoke-large":
+		payload := strings.Join(args[2:], " ")
+		if args[0] == "invoke-large" {
+			var n int
+			fmt.Sscan(args[2], &n)
+			payload = fmt.Sprintf(`{"text":"%x"}`, randomBytes(n/2))
+		}
+		answer, err := c.live.call(args[1], payload)
 		if err != nil {
 			answer = err.Error()
 		}

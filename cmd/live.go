@@ -23,6 +23,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/ssm"
 
+	"sst/builtins"
 	"sst/cfn"
 	"sst/proxy"
 	"sst/runtime"
@@ -105,11 +106,14 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 	if err := os.RemoveAll(l.folder); err != nil {
 		return err
 	}
-	synthesis, asm, err := l.synthesize(ctx)
+	synthesis, asm, err := l.synthesizeRecorded(ctx)
 	if err != nil {
 		return err
 	}
 	if l.config, err = l.awsConfig(ctx, l.project, asm.Manifest.Region); err != nil {
+		return err
+	}
+	if err := l.consent(ctx, asm.Manifest); err != nil {
 		return err
 	}
 	l.secrets = &cachedStore{secretStore: &ssmStore{client: ssm.NewFromConfig(l.config), region: l.config.Region}}
@@ -127,9 +131,6 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := l.consent(ctx, stubbed); err != nil {
-		return err
-	}
 	// Connected first: nobody else's stage is deployed to, and stubs find somebody from the beginning.
 	if err := l.serve(ctx, synthesis, asm); err != nil {
 		return err
@@ -142,7 +143,24 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 	}
 	l.deployed = stubbed
 	l.view.Started(l.describeLive(asm.Manifest, time.Since(began)))
+	if !l.noLint {
+		l.code.Store(l.watchCode(ctx, l.project))
+		defer l.code.Load().wait()
+	}
 	return l.loop(ctx)
+}
+
+// synthesizeRecorded is synthesize, with what it misses looked up first.
+func (l *live) synthesizeRecorded(ctx context.Context) (*builtins.Synthesis, *cfn.Assembly, error) {
+	synthesis, asm, err := l.synthesize(ctx)
+	var list diag.List
+	if !errors.As(err, &list) || !slices.ContainsFunc(list, builtins.WantsLookup) {
+		return synthesis, asm, err
+	}
+	if recorded, failed := l.lookup(ctx, l.project, false); failed != nil || recorded == 0 {
+		return synthesis, asm, cmp.Or(failed, err)
+	}
+	return l.synthesize(ctx)
 }
 
 func (l *live) loop(ctx context.Context) error {
@@ -331,8 +349,8 @@ func (l *live) deploy(ctx context.Context, asm *cfn.Assembly) error {
 }
 
 // consent asks before a stage that is not one's own becomes live: whoever calls it gets what this machine answers.
-func (l *live) consent(ctx context.Context, asm *cfn.Assembly) error {
-	if asm.Manifest.Personal || l.yes {
+func (l *live) consent(ctx context.Context, m *cfn.Manifest) error {
+	if m.Personal || l.yes {
 		return nil
 	}
 	if !isTerminal(l.Stdin) || l.json {
@@ -348,6 +366,9 @@ func (l *live) consent(ctx context.Context, asm *cfn.Assembly) error {
 
 // freshTime is how long a relay that was just made may take until it answers.
 const freshTime = time.Minute
+
+// refusedByPolicy is in what API Gateway answers when a policy is the reason, and not a relay that is not ready yet.
+const refusedByPolicy = "is not authorized to perform"
 
 // connect registers this machine as the one that runs the stage's functions.
 func (l *live) connect(ctx context.Context, fresh bool) error {
@@ -385,7 +406,7 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 				"%s runs %s of stage %s already", present.Name, what, l.project.stage)
 		case errors.As(err, &refused) && refused.Code == "version":
 			return problemf("Use the same version of sst as the others, or end their start.", "the relay of stage %s speaks another version of the protocol: %s", l.project.stage, refused.Data)
-		case fresh && time.Since(began) < freshTime:
+		case fresh && time.Since(began) < freshTime && !(errors.As(err, &rejected) && strings.Contains(rejected.Body, refusedByPolicy)):
 			if !told {
 				told = true
 				l.view.Notice("The relay is new; waiting until it answers.")
@@ -395,7 +416,7 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 			case <-ctx.Done():
 			}
 			continue
-		case errors.As(err, &rejected) && rejected.Status == 403 && !given:
+		case errors.As(err, &rejected) && rejected.Status == 403:
 			return problemf(fmt.Sprintf("They need execute-api:Invoke on arn:aws:execute-api:%s:*:%s/%s/$connect.", l.config.Region, l.api, developerStage),
 				"the credentials may not connect to the relay of stage %s: %s", l.project.stage, cmp.Or(rejected.Body, rejected.Error()))
 		case errors.As(err, &rejected) || isNetwork(err):

@@ -19,6 +19,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -43,6 +44,7 @@ type liveCloud struct {
 	gateway *relaytest.Gateway
 	auth    *relaytest.SigV4
 	dynamo  string // URL
+	denied  atomic.Bool
 
 	mu      sync.Mutex
 	relays  map[string]*nodeFunction // by hash of its archive
@@ -187,7 +189,7 @@ func (c *liveCloud) allow(key relaytest.Key, action, path string) bool {
 	stack := "dev-shop-web"
 	switch {
 	case strings.HasSuffix(key.ARN, ":user/tester"):
-		return action == "execute-api:Invoke" && stage == "developer"
+		return action == "execute-api:Invoke" && stage == "developer" && !c.denied.Load()
 	case strings.HasSuffix(key.ARN, ":assumed-role/relay/relay"):
 		stack = "dev-shop-debug-stack"
 		relay, err := c.debug("AWS::Lambda::Function")

@@ -358,7 +358,7 @@ func scriptCrash(ts *testscript.TestScript, neg bool, args []string) {
 func processesIn(dir string) (found []string) {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range lines {
-		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(dir)) {
+		if data, err := os.ReadFile(file); err == nil && bytes.Contains(data, []byte(dir+"/")) {
 			found = append(found, string(bytes.ReplaceAll(data, []byte{0}, []byte{' '})))
 		}
 	}

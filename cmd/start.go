@@ -60,7 +60,7 @@ The project's own ESLint and type check run beside it and never hold a reload up
 				case source != "" && restore:
 					return t.restore(c.Context(), p)
 				case source != "":
-					on.starter = &starter{tool: t, project: p, live: &on, noted: map[string]bool{}}
+					on.starter = &starter{tool: t, project: p, live: &on, noLint: noLint, noted: map[string]bool{}}
 					return on.starter.run(c.Context())
 				}
 				why = "no AWS credentials are configured"
@@ -87,7 +87,7 @@ The project's own ESLint and type check run beside it and never hold a reload up
 // restore puts the code back in the place of the stubs, which is a deployment.
 func (t *tool) restore(ctx context.Context, p *project) error {
 	began := time.Now()
-	if _, err := t.build(ctx, p, began); err != nil {
+	if _, err := t.buildRecorded(ctx, p, began); err != nil {
 		return err
 	}
 	asm, err := cfn.Open(p.out)
