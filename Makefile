@@ -70,7 +70,11 @@ bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure i
 .PHONY: bench-live
 bench-live: ## Measure the live wire: each figure is printed beside its goal.
 	go test ./proxy -run '^$$' -bench 'Goal|Stream200MB' -benchtime 1x
-	go test ./runtime -run '^$$' -bench .
+	go test ./runtime -run '^$$' -bench . -timeout 20m
+
+.PHONY: test-live
+test-live: ## Run the long forms of the tests of a bad network, with 20 random schedules of faults.
+	go test $(RACE) ./proxy/... -full -timeout 20m
 
 .PHONY: bench-lsp
 bench-lsp: ## Measure the language server on a file of 10,000 lines, each figure beside its goal.

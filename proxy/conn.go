@@ -71,6 +71,7 @@ type Conn struct {
 	sock     atomic.Pointer[socket]
 	memory   atomic.Int64
 	known    atomic.Bool          // the relay has registered us once
+	turn     atomic.Int64         // number of the last connection
 	slept    func() time.Duration // how long the machine slept since the last call
 	wake     atomic.Bool          // set by Wake
 	reading  sync.Mutex           // one frame at a time, also while two connections are open
@@ -131,7 +132,7 @@ func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
 		}
 	}
 	c.state(Connecting, nil)
-	sock, _, err := c.connect(ctx)
+	sock, _, err := c.connect(ctx, connectTime)
 	if err != nil {
 		c.cancel(ErrClosed)
 		return nil, fmt.Errorf("dial relay: %w", err)
@@ -155,7 +156,7 @@ func (c *Conn) state(s State, err error) {
 
 func (c *Conn) hello() hello {
 	h := hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, Only: c.opts.Only}
-	h.Again = c.known.Load()
+	h.Again, h.Turn = c.known.Load(), int(c.turn.Add(1))
 	h.TakeOver = c.opts.TakeOver && !h.Again // who lost it meanwhile does not get it back by himself
 	if c.key != nil {
 		h.Key, h.Signed = c.key.public(), c.key.signed
@@ -163,8 +164,15 @@ func (c *Conn) hello() hello {
 	return h
 }
 
-func (c *Conn) connect(ctx context.Context) (*socket, welcome, error) {
-	return connect(ctx, address{c.opts.URL, c.opts.Header, c.opts.Token, c.opts.Sign}, c.hello())
+// greet is hello over the connection there is.
+func (c *Conn) greet() hello {
+	h := c.hello()
+	h.Turn = int(c.turn.Load())
+	return h
+}
+
+func (c *Conn) connect(ctx context.Context, patience time.Duration) (*socket, welcome, error) {
+	return connect(ctx, patience, address{c.opts.URL, c.opts.Header, c.opts.Token, c.opts.Sign}, c.hello())
 }
 
 // Refused is the relay's refusal of a hello, other than a PresentError.
@@ -225,13 +233,24 @@ func (a address) open(ctx context.Context) (*websocket.Conn, error) {
 	}
 }
 
+// A connection that is not made after connectTime most likely never will be. The first tries are given up sooner, as a
+// network that swallows what is sent does so for a moment; a relay on AWS that has to start takes a second.
+const connectTime = 10 * time.Second
+
+func connectPatience(try int) time.Duration {
+	return min(1500*time.Millisecond<<min(try, 8), connectTime)
+}
+
 // connect opens a connection, says hello and waits for the welcome.
-func connect(ctx context.Context, a address, h hello) (*socket, welcome, error) {
+func connect(ctx context.Context, patience time.Duration, a address, h hello) (*socket, welcome, error) {
 	var w welcome
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, fmt.Errorf("no answer for %v", patience))
 	defer cancel()
 	ws, err := a.open(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
 		return nil, w, err
 	}
 	ws.SetReadLimit(4 * fastFrameBytes)
@@ -305,7 +324,7 @@ func (c *Conn) attend(sock *socket) error {
 			case <-life.C:
 			}
 			var err error
-			if next, _, err = c.connect(c.ctx); err != nil { // the old one may still live a while
+			if next, _, err = c.connect(c.ctx, connectTime); err != nil { // the old one may still live a while
 				c.log.Info("next relay connection not made", "error", err)
 				life.Reset(c.opts.Lifetime / 100)
 			}
@@ -346,7 +365,7 @@ func (c *Conn) run(sock *socket) {
 				return
 			}
 			c.state(Connecting, nil)
-			if sock, _, err = c.connect(c.ctx); err == nil {
+			if sock, _, err = c.connect(c.ctx, connectPatience(try)); err == nil {
 				break
 			}
 			if c.ctx.Err() != nil {
@@ -396,8 +415,13 @@ func (c *Conn) resume() {
 	}
 	c.mu.Unlock()
 	for _, l := range links {
-		l.control(typeResume, "")
-		l.resumed(0)
+		l.mu.Lock()
+		begun := l.got > 0
+		l.mu.Unlock()
+		if begun { // else its init is just being read, and the sandbox must not take this for an answer to it
+			l.control(typeResume, "")
+			l.resumed(0)
+		}
 	}
 }
 
@@ -475,7 +499,7 @@ func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
 		}
 		if now.Sub(lastHello) >= time.Minute && c.sock.Load() == sock { // is the registration still ours?
 			lastHello = now
-			sock.send(helloFrame(c.hello()))
+			sock.send(helloFrame(c.greet()))
 		}
 		if now.Sub(lastSweep) >= 15*time.Second {
 			lastSweep = now
@@ -624,7 +648,7 @@ func (c *Conn) frame(sock *socket, f *Frame) error {
 
 // nak refuses a frame that came through the relay.
 func nak(f *Frame, code string) *Frame {
-	data, _ := json.Marshal(refused{Seq: int64(f.Seq), Type: f.Type})
+	data, _ := json.Marshal(refused{Seq: int64(f.Seq), Nonce: int64(f.Nonce), Type: f.Type})
 	return &Frame{
 		Version: Version, Type: typeNak, Code: code, To: f.From,
 		Session: f.Session, Sandbox: f.Sandbox, ID: f.ID, Data: data,

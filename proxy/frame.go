@@ -55,7 +55,7 @@ type Frame struct {
 	Hash    string // h: base64url SHA-256 of the whole message, on chunk 0 of several
 	Codec   string // z
 	Key     string // p: public key of the sandbox for this session, base64url; on init, when it is sealed
-	Nonce   uint64 // x: number of this transmission within session and direction, from 1; 0 = not sealed
+	Nonce   uint64 // x: number of this transmission within session and direction, from 1; on sealed frames and on req
 	To      string // to: connection the relay shall deliver to (developer's end only)
 	From    string // from: added by the relay
 	Data    []byte // d: bytes of this chunk, still in the message's codec but base64 undone

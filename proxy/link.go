@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type link struct {
 	format  format
 	memory  *atomic.Int64 // bytes of incomplete messages of the whole end
 	seal    *seal         // nil: frames are sent as they are
+	sent    atomic.Uint64 // number of the last transmission that has one
 
 	mu      sync.Mutex
 	window  int             // bytes that may be on their way
@@ -66,9 +68,10 @@ type link struct {
 type outFrame struct {
 	*Frame
 	sentAt time.Time
-	sends  int    // transmissions not known to have failed
-	out    bool   // on its way, as far as we know
-	acked  func() // called under the link's mutex
+	sends  int      // transmissions not known to have failed
+	unsure []uint64 // their numbers, of a request
+	out    bool     // on its way, as far as we know
+	acked  func()   // called under the link's mutex
 }
 
 // cost is what a frame takes of the window.
@@ -174,20 +177,36 @@ func (l *link) transmit(now time.Time, frames []*outFrame, wait bool) {
 		l.mu.Unlock()
 		return
 	}
-	var few [4]*Frame
+	type sending struct {
+		*Frame
+		nonce uint64
+	}
+	var few [4]sending
 	batch := few[:0] // withdraw may replace the frames as soon as mu is released
 	for _, f := range frames {
 		f.sends++
 		f.sentAt = now
-		batch = append(batch, f.Frame)
+		nonce := uint64(0)
+		if l.seal != nil || f.Type == typeReq {
+			nonce = l.sent.Add(1)
+		}
+		if f.Type == typeReq {
+			f.unsure = append(f.unsure, nonce)
+		}
+		batch = append(batch, sending{f.Frame, nonce})
 	}
 	to, ack := l.to, l.got
 	l.owed, l.owedOf = 0, 0
 	l.armResend()
 	l.mu.Unlock()
-	for _, f := range batch {
+	for _, b := range batch {
+		f := b.Frame
 		if l.seal != nil {
-			f = l.seal.close(f, ack)
+			f = l.seal.close(f, ack, b.nonce)
+		} else if b.nonce != 0 {
+			g := *f
+			g.Nonce = b.nonce
+			f = &g
 		}
 		if sock.putFrame(f, ack, to, wait) != nil {
 			return
@@ -222,7 +241,7 @@ func (l *link) say(f *Frame) {
 	}
 	if l.seal != nil {
 		to := f.To
-		f = l.seal.close(f, f.Ack)
+		f = l.seal.close(f, f.Ack, l.sent.Add(1))
 		f.To = to
 	}
 	sock.send(f)
@@ -460,12 +479,19 @@ func (l *link) detach() {
 	l.mu.Unlock()
 }
 
-// refused notes that a transmission of frame seq came back undelivered.
-func (l *link) refused(seq uint64) {
+// refused notes that a transmission of frame seq came back undelivered. Of a request it must say which one, since a
+// relay may say everything twice.
+func (l *link) refused(seq, nonce uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, f := range l.unacked {
-		if f.Seq == seq && f.sends > 0 {
+		if f.Seq != seq || f.sends == 0 {
+			continue
+		}
+		if i := slices.Index(f.unsure, nonce); i >= 0 {
+			f.unsure = slices.Delete(f.unsure, i, i+1)
+			f.sends--
+		} else if f.Type != typeReq {
 			f.sends--
 		}
 	}
@@ -507,6 +533,18 @@ func (l *link) isReady() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.ready
+}
+
+// touched says whether the other end may have a part of a request.
+func (l *link) touched(id string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, f := range l.unacked {
+		if f.ID == id && f.sends > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // withdraw takes back what the other end does not have of a request that nobody waits for any more. What may have

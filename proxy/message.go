@@ -194,6 +194,7 @@ type hello struct {
 	Function string   `json:"function,omitempty"` // sandbox: which function it is of
 	TakeOver bool     `json:"takeOver,omitempty"`
 	Again    bool     `json:"again,omitempty"`     // developer: this process was registered before
+	Turn     int      `json:"turn,omitempty"`      // developer: number of this connection; a late hello of an earlier one moves nothing
 	Only     []string `json:"only,omitempty"`      // developer: functions it runs; none: all
 	Key      string   `json:"key,omitempty"`       // developer: of this run
 	Signed   string   `json:"signature,omitempty"` // by the stage's key

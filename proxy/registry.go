@@ -11,6 +11,7 @@ import (
 type Claim struct {
 	Connection string
 	Instance   string   // the same over the connections of one process
+	Turn       int      // which of them this is
 	Name       string   // shown to others
 	Only       []string // functions; nil: all
 	Key        string   // of this run, with
@@ -128,6 +129,9 @@ func (r Registry) Has(instance string) bool {
 func (r Registry) Register(c Claim, takeOver, again bool) (next Registry, notices []Notice, refused *PresentError) {
 	next = slices.Clone(r)
 	if i := slices.IndexFunc(next, func(was Claim) bool { return was.Instance == c.Instance }); i >= 0 {
+		if c.Turn < r[i].Turn { // it was on its way for long
+			return r, nil, nil
+		}
 		next[i] = c
 		return next, nil, nil
 	}

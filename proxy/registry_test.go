@@ -84,3 +84,14 @@ func TestNoticeText(t *testing.T) {
 		}
 	}
 }
+
+// A hello that was on its way for long, of a connection given up meanwhile, does not move the registration there.
+func TestRegistryLateHello(t *testing.T) {
+	var r Registry
+	r, _, _ = r.Register(Claim{Connection: "new", Instance: "ada", Turn: 2}, false, true)
+	r, _, refused := r.Register(Claim{Connection: "old", Instance: "ada", Turn: 1}, false, true)
+	r, _ = r.Leave("old")
+	if c, ok := r.For("f"); refused != nil || !ok || c.Connection != "new" {
+		t.Errorf("registered %+v, refused %v", r, refused)
+	}
+}

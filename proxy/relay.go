@@ -383,9 +383,9 @@ func (r *Relay) register(p *peer, h *hello) *PresentError {
 	if h.Instance == "" {
 		h.Instance = p.id
 	}
-	claim := Claim{Connection: p.id, Instance: h.Instance, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signed}
+	claim := Claim{Connection: p.id, Instance: h.Instance, Turn: h.Turn, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signed}
 	for _, was := range registry {
-		if was.Instance == h.Instance && was.Connection != p.id { // it hands over, and closes the old one itself, unless that is dead
+		if was.Instance == h.Instance && was.Connection != p.id && was.Turn <= h.Turn { // it hands over, and closes the old one itself, unless that is dead
 			if old, ok := r.conns.Load(was.Connection); ok {
 				time.AfterFunc(2*connOverlap, func() { old.(*peer).close(websocket.CloseNormalClosure, "replaced") })
 			}
@@ -435,13 +435,14 @@ func (r *Relay) refuse(p *peer, v *view, code string) {
 
 // refused is the body of a nak: which frame is meant.
 type refused struct {
-	Seq  int64  `json:"m,omitempty"`
-	To   string `json:"to,omitempty"`
-	Type string `json:"t,omitempty"`
+	Seq   int64  `json:"m,omitempty"`
+	Nonce int64  `json:"x,omitempty"`
+	To    string `json:"to,omitempty"`
+	Type  string `json:"t,omitempty"`
 }
 
 func refusedData(v *view) []byte {
-	data, _ := json.Marshal(refused{Seq: v.m, To: string(v.to), Type: string(v.t)})
+	data, _ := json.Marshal(refused{Seq: v.m, Nonce: v.x, To: string(v.to), Type: string(v.t)})
 	return data
 }
 

@@ -76,7 +76,7 @@ export const claimFor = (claims, f) => claims.findLast(c => !c.only || c.only.in
 // join gives {claims, notices, refused}: the next registry, whom to tell what, and who is in the place of the new claim.
 export function join(claims, c, takeOver, again) {
   const at = claims.findIndex(was => was.instance === c.instance)
-  if (at >= 0) return { claims: claims.with(at, c), notices: [] }
+  if (at >= 0) return { claims: c.turn < claims[at].turn ? claims : claims.with(at, c), notices: [] } // lower: it was on its way for long
   let next = [...claims], rest = c.only?.length || 0
   const notices = [], clash = claims.filter(was => some(shared(c, was)))
   for (const was of clash) {
@@ -145,7 +145,7 @@ async function tell(c, notices) {
 // register makes a connection a developer's end, or says who is in its place.
 async function register(c, h) {
   const claim = {
-    connection: c.id, instance: h.instance || c.id, name: h.name || "", only: h.only, key: h.key, signature: h.signature, caller: c.caller, until: seconds() + LEASE,
+    connection: c.id, instance: h.instance || c.id, turn: h.turn || 0, name: h.name || "", only: h.only, key: h.key, signature: h.signature, caller: c.caller, until: seconds() + LEASE,
   }
   const takeOver = !!h.takeOver, again = !!h.again
   for (const was of await registry(true)) { // the $disconnect of one may never have come; a frame that changes nothing tells
@@ -190,7 +190,7 @@ async function frame(c, text) {
   let f
   try { f = JSON.parse(text) } catch {}
   const say = fields => send(c.own, c.id, JSON.stringify({ v: VERSION, ...fields }))
-  const refuse = (e, d = { m: f?.m, to: f?.to, t: f?.t }) => say({ t: "nak", e, s: f?.s, w: f?.w, i: f?.i, d: encode(d) })
+  const refuse = (e, d = { m: f?.m, x: f?.x, to: f?.to, t: f?.t }) => say({ t: "nak", e, s: f?.s, w: f?.w, i: f?.i, d: encode(d) })
   if (text[0] !== "{" || typeof f?.t !== "string" || f.from !== undefined || f.to !== undefined && typeof f.to !== "string") return refuse("bad-frame")
   if (f.t === "ping") return say({ t: "pong", i: f.i })
   if (f.t === "hello") {
@@ -221,11 +221,13 @@ async function frame(c, text) {
   if (f.to !== undefined) return refuse("forbidden")
   const of = await functionOf(c.id)
   if (of === undefined) return refuse("hello-first")
+  let x = f.x
   for (const now of [false, true]) { // a connection that is gone may have been replaced since it was read
     const d = claimFor(await registry(now), of)
     if (d && await send(c.developers, d.connection, on)) return
-  } // its registration stays: a 410 may be wrong, and hello looks again
-  return refuse("no-developer")
+    if (d) x = undefined // a 410 may be wrong, so it is not certain that this was not delivered
+  } // its registration stays, and hello looks again
+  return refuse("no-developer", { m: f.m, x, t: f.t })
 }
 
 // gone forgets a connection. A registration that has moved on to another connection stays.

@@ -52,6 +52,7 @@ type Sandbox struct {
 	kick   chan struct{} // a connection is wanted
 	sock   atomic.Pointer[socket]
 	memory atomic.Int64
+	heard  atomic.Int64 // UnixNano of the last frame, the relay's included
 
 	mu         sync.Mutex
 	link       *link // nil before the first welcome
@@ -282,7 +283,7 @@ func (s *Sandbox) run() {
 		if try > 0 && !sleep(s.ctx, backoff(try, time.Second)) {
 			return
 		}
-		sock, w, err := connect(s.ctx, address{s.opts.URL, s.opts.Header, s.opts.Token, s.opts.Sign}, s.hello())
+		sock, w, err := connect(s.ctx, min(connectPatience(max(try-1, 0)), seekTime), address{s.opts.URL, s.opts.Header, s.opts.Token, s.opts.Sign}, s.hello())
 		s.mu.Lock()
 		s.connecting = err
 		s.mu.Unlock()
@@ -311,6 +312,7 @@ func (s *Sandbox) serve(sock *socket, w welcome) error {
 	link := s.link
 	s.absent = time.Time{}
 	s.probed = time.Now()
+	s.heard.Store(s.probed.UnixNano())
 	s.sock.Store(sock)
 	s.mu.Unlock()
 	s.learn(w)
@@ -334,6 +336,7 @@ func (s *Sandbox) serve(sock *socket, w welcome) error {
 		if err != nil {
 			return err
 		}
+		s.heard.Store(time.Now().UnixNano())
 		if err := s.frame(sock, f, w.format()); err != nil {
 			return err
 		}
@@ -442,6 +445,9 @@ func (s *Sandbox) frame(sock *socket, f *Frame, w format) error {
 	s.mu.Lock()
 	s.absent = time.Time{}
 	s.mu.Unlock()
+	if f.Ack == 0 { // it does not have the init, so it cannot have said this
+		return nil
+	}
 	if !link.isReady() { // the developer's end knows the session: whatever it sends tells what it has
 		link.resumed(0)
 	}
@@ -501,7 +507,7 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 	json.Unmarshal(f.Data, &what)
 	switch f.Code {
 	case "no-developer":
-		link.refused(uint64(what.Seq))
+		link.refused(uint64(what.Seq), uint64(what.Nonce))
 		link.detach()
 		s.mu.Lock()
 		if s.absent.IsZero() {
@@ -511,7 +517,7 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 	case "unknown-session":
 		// Refusals of the frames still on their way come before the refusal of the resume sent now, and tell which
 		// requests may safely move to a new session.
-		link.refused(uint64(what.Seq))
+		link.refused(uint64(what.Seq), uint64(what.Nonce))
 		if what.Type == typeResume && s.opts.Trust != nil {
 			s.mu.Lock()
 			s.rekey, s.probed = true, time.Now()
@@ -575,6 +581,12 @@ func (s *Sandbox) look() {
 		moved, heard, ready, waiting = link.moved, link.heard, link.ready, len(link.unacked)
 		link.mu.Unlock()
 	}
+	silent := now.Sub(time.Unix(0, s.heard.Load())) > 2*ackTime // not even a refusal of what is asked all the time
+	if sock != nil && silent && (s.rekey || link != nil && !ready) {
+		s.log.Info("the relay does not answer, connecting again")
+		sock.close(0, "")
+		sock = nil
+	}
 	if s.rekey && sock != nil && now.Sub(s.probed) > probePeriod {
 		s.probed = now
 		sock.send(helloFrame(s.hello()))
@@ -601,6 +613,8 @@ func (s *Sandbox) look() {
 		}
 		budget := min(seekTime, c.req.Deadline.Sub(c.started)/4)
 		switch {
+		case !c.acked.Load() && c.waited > budget && link != nil && link.touched(c.id):
+			s.finish(c, c.fail(ErrorDeveloperLost, "the developer's end did not say that it has the request: it may run it"))
 		case !c.acked.Load() && c.waited > budget:
 			s.finish(c, c.fail(ErrorNoDeveloper, s.nobody()))
 		case c.acked.Load() && !s.absent.IsZero() && now.Sub(s.absent) > graceTime:

@@ -11,7 +11,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"sync/atomic"
 )
 
 // Sealed sessions: the relay, and whoever reads its traffic or writes into it, sees ciphertext and can change nothing.
@@ -59,8 +58,7 @@ type seal struct {
 	public string // of the sandbox, base64url: stands in its init
 	out    cipher.AEAD
 	in     cipher.AEAD
-	sent   atomic.Uint64 // number of the last transmission
-	heard  uint64        // of the last frame received without a sequence number; guarded by the link's mutex
+	heard  uint64 // of the last frame received without a sequence number; guarded by the link's mutex
 }
 
 // newSeal makes the keys of a session from one's own private key and the other end's public one.
@@ -109,9 +107,9 @@ func (f *Frame) header() []byte {
 }
 
 // close gives the sealed form of a frame for one transmission; each has a number of its own.
-func (s *seal) close(f *Frame, ack uint64) *Frame {
+func (s *seal) close(f *Frame, ack, nonce uint64) *Frame {
 	g := *f
-	g.Ack, g.Nonce = ack, s.sent.Add(1)
+	g.Ack, g.Nonce = ack, nonce
 	if f.Type == typeInit {
 		g.Key = s.public
 	}

@@ -17,7 +17,7 @@ const VERSION = 1
 const FRAME = 31000, MESSAGE = 7 << 20, GZIP_FROM = 2048, CHUNKS = 8192
 const ACK_DELAY = 20, ACK_EVERY = 32, ACK_BYTES = 256 << 10, RTO_MIN = 200, RTO_MAX = 5000, RTO_FRAMES = 32
 const WINDOW_FIRST = 1 << 20, WINDOW = 4 << 20, WINDOW_RESUME = 256 << 10, OVERHEAD = 256
-const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, PROBE_PERIOD = 200, GRACE = 10000, WATCH = 100
+const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, PROBE_PERIOD = 200, GRACE = 10000, WATCH = 100, CONNECT = 1500
 const MARGIN = 300 // ms before the deadline at which the stub answers itself, so that the sandbox survives
 const STALE = 9 * 60000 // API Gateway drops an idle connection after 10 minutes
 
@@ -204,13 +204,16 @@ class Link {
     Object.assign(this, {
       sandbox, session, write, chunk: Math.floor((frame - 700) / 4) * 3, ready: true, next: 0, unacked: [], got: 0,
       beyond: new Set(), partial: new Map(), owed: 0, owedOf: 0, rto: RTO_MIN, moved: clock(), heard: clock(),
-      window: WINDOW_FIRST, peer: WINDOW, flying: 0,
+      window: WINDOW_FIRST, peer: WINDOW, flying: 0, sent: 0,
     })
   }
 
-  frame(fields) {
+  // frame sends a frame; unsure is given the number of the transmission of a request.
+  frame(fields, unsure) {
     let { d, ...head } = { v: VERSION, s: this.session, w: this.sandbox, ...fields, k: this.got || undefined }
     if (this.seal) d = this.seal.close(head, d)
+    else if (unsure && head.t === "req") head.x = ++this.sent
+    unsure?.add(head.x)
     let text = JSON.stringify(head).replace(/[\u007f-\uffff]/g, c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"))
     if (d && d.length) text = text.slice(0, -1) + ',"d":"' + d.toString("base64url") + '"}'
     this.owed = this.owedOf = 0
@@ -235,7 +238,7 @@ class Link {
 
   postFrames(frames) {
     if (!this.unacked.length) this.moved = clock()
-    for (const f of frames) this.unacked.push({ f, sends: 0, at: 0, out: false, cost: (f.d ? f.d.length : 0) + OVERHEAD })
+    for (const f of frames) this.unacked.push({ f, sends: 0, unsure: new Set(), at: 0, out: false, cost: (f.d ? f.d.length : 0) + OVERHEAD })
     this.pump()
   }
 
@@ -264,7 +267,7 @@ class Link {
     for (const frame of frames) {
       frame.sends++
       frame.at = clock()
-      this.frame(frame.f)
+      this.frame(frame.f, frame.unsure)
     }
   }
 
@@ -352,8 +355,10 @@ class Link {
     this.pump()
   }
 
-  refused(m) {
-    for (const u of this.unacked) if (u.f.m === m && u.sends) u.sends--
+  // refused notes that a transmission came back undelivered. Of a request it must say which, since a relay may say
+  // everything twice.
+  refused({ m, x }) {
+    for (const u of this.unacked) if (u.f.m === m && u.sends && (u.unsure.delete(x) || u.f.t !== "req")) u.sends--
   }
 
   // withdraw takes back what the other end does not have of a request. What may have arrived keeps its numbers as empty
@@ -382,15 +387,15 @@ class Sandbox {
     Object.assign(this, { config, env, id: nonce(8), last: 0, call: undefined, absent: 0, probed: 0, used: 0, gap: Date.now() - clock() })
   }
 
-  async connect() {
+  async connect(limit) {
     const { url, token, region = this.env.AWS_REGION } = this.config
     let headers = token ? { authorization: "Bearer " + token } : {}
     if (!token && this.env.AWS_ACCESS_KEY_ID) {
       headers = sign(url, { region, key: this.env.AWS_ACCESS_KEY_ID, secret: this.env.AWS_SECRET_ACCESS_KEY, session: this.env.AWS_SESSION_TOKEN })
     }
-    const socket = await dial(url, headers, 5000)
+    const began = clock(), socket = await dial(url, headers, limit)
     const welcome = await new Promise((resolve, reject) => {
-      const late = setTimeout(() => socket.close(), 5000)
+      const late = setTimeout(() => socket.close(), limit - (clock() - began))
       socket.start(message => {
         const f = parseFrame(message)
         if (f && f.t === "welcome") {
@@ -420,6 +425,7 @@ class Sandbox {
     }
     this.socket = socket
     this.used = Date.now()
+    this.heard = clock()
     this.absent = 0
     this.limit = Math.min(welcome.frame || FRAME, FRAME)
     this.learn(welcome)
@@ -455,9 +461,9 @@ class Sandbox {
   async reach(once) {
     if (this.connecting || this.socket) return
     this.connecting = true
-    for (let wait = 50; ; wait = Math.min(wait * 2, 1000)) {
+    for (let wait = 50, limit = CONNECT; ; wait = Math.min(wait * 2, 1000), limit = Math.min(limit * 2, SEEK)) {
       try {
-        await this.connect()
+        await this.connect(limit)
         this.why = undefined
         break
       } catch (err) {
@@ -508,13 +514,14 @@ class Sandbox {
   }
 
   nak(f, e) {
-    const d = Buffer.from(JSON.stringify({ m: f.m, t: f.t })).toString("base64url")
+    const d = Buffer.from(JSON.stringify({ m: f.m, x: f.x, t: f.t })).toString("base64url")
     this.write(JSON.stringify({ v: VERSION, t: "nak", s: f.s, w: f.w, i: f.i, e, d }))
   }
 
   receive(f) {
     const link = this.link, call = this.call
     this.used = Date.now()
+    this.heard = clock()
     if (f.t === "welcome") {
       try { this.learn(JSON.parse(Buffer.from(f.d, "base64url"))) } catch {}
       if (this.rekey && this.peer) this.renew()
@@ -525,11 +532,11 @@ class Sandbox {
       let what = {}
       try { what = JSON.parse(Buffer.from(f.d || "", "base64url")) } catch {}
       if (f.e === "no-developer") {
-        link.refused(what.m)
+        link.refused(what)
         link.ready = false
         this.absent ||= clock()
       } else if (f.e === "unknown-session") {
-        link.refused(what.m)
+        link.refused(what)
         if (what.t === "resume" && this.config.key) {
           this.rekey = true
           this.greet()
@@ -552,7 +559,7 @@ class Sandbox {
       if (call && call.id === f.i) this.fail(call, "SST.Protocol", "the answer could not be read: " + reason)
       return
     }
-    if (link.heard < began) return // not of the other end
+    if (link.heard < began || !f.k) return // not of the other end: that has the init at least
     this.absent = 0
     if (!link.ready) link.resumed(0)
     if (!message) return
@@ -670,6 +677,8 @@ class Sandbox {
     const remaining = call.deadline - Date.now()
     if (remaining < MARGIN) return this.fail(call, "SST.DeadlineNear", "the developer's end did not answer before the deadline")
     if (!socket) this.reach()
+    // Not even a refusal of what is asked all the time: the connection is dead.
+    else if (now - this.heard > 2 * ACK_TIME && (this.rekey || link && !link.ready)) return socket.close()
     const acked = call.posted && link && !link.unacked.some(u => u.f.i === call.id)
     if (this.rekey && socket && now - this.probed > PROBE_PERIOD) this.greet()
     if (link && socket && !this.rekey) {
@@ -684,7 +693,11 @@ class Sandbox {
       link.overdue(now)
     }
     const budget = Math.min(SEEK, (call.deadline - Date.now() + now - call.started) / 4)
-    if (!acked && call.waited > budget) this.fail(call, "SST.NoDeveloper", this.nobody())
+    if (!acked && call.waited > budget) {
+      if (link && link.unacked.some(u => u.f.i === call.id && u.sends)) {
+        this.fail(call, "SST.DeveloperLost", "the developer's end did not say that it has the request: it may run it")
+      } else this.fail(call, "SST.NoDeveloper", this.nobody())
+    }
     else if (acked && this.absent && now - this.absent > GRACE) this.fail(call, "SST.DeveloperLost", "the developer's end left while it ran this invocation")
   }
 
@@ -700,8 +713,8 @@ function parseFrame(message) {
   try { return JSON.parse(message) } catch {}
 }
 
-// unavailable is the answer to a web request when no developer is there; undefined for every other event, which fails
-// so that its source tries again.
+// unavailable is the answer to a web request that the developer's end did not answer; undefined for every other event,
+// which fails so that its source tries again.
 function unavailable(event, reason) {
   let context
   try { context = JSON.parse(event).requestContext } catch {}
@@ -713,7 +726,7 @@ function unavailable(event, reason) {
 
 async function answer(sandbox, request) {
   const result = await sandbox.run(request)
-  if (result.own && result.type === "SST.NoDeveloper") {
+  if (result.own && /NoDeveloper|Lost|Near/.test(result.type) && !result.sent) {
     const body = unavailable(request.event, JSON.parse(result.body).errorMessage)
     if (body) return { body }
   }

@@ -59,6 +59,8 @@ type lambda struct {
 	events  chan *event
 	current *event
 	URL     string
+	cmd     *exec.Cmd     // the stub
+	shift   time.Duration // of Lambda's clock
 }
 
 type event struct {
@@ -87,7 +89,7 @@ func newLambda(t *testing.T) *lambda {
 				l.current = e
 				mu.Unlock()
 				w.Header().Set("Lambda-Runtime-Aws-Request-Id", e.id)
-				w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(e.deadline.UnixMilli()))
+				w.Header().Set("Lambda-Runtime-Deadline-Ms", fmt.Sprint(e.deadline.Add(l.shift).UnixMilli()))
 				w.Header().Set("Lambda-Runtime-Invoked-Function-Arn", "arn:aws:lambda:eu-west-1:1:function:f")
 				w.Header().Set("Lambda-Runtime-Trace-Id", "Root=1-2-3")
 				w.Header().Set("Content-Type", "application/json")
@@ -121,7 +123,12 @@ func newLambda(t *testing.T) *lambda {
 
 func (l *lambda) invoke(t *testing.T, body []byte, timeout time.Duration) answer {
 	t.Helper()
-	e := &event{fmt.Sprintf("r-%016x", rand.Uint64()), body, time.Now().Add(timeout), make(chan answer, 1)}
+	return l.invokeAs(t, fmt.Sprintf("r-%016x", rand.Uint64()), body, timeout)
+}
+
+func (l *lambda) invokeAs(t *testing.T, id string, body []byte, timeout time.Duration) answer {
+	t.Helper()
+	e := &event{id, body, time.Now().Add(timeout), make(chan answer, 1)}
 	select {
 	case l.events <- e:
 	case <-time.After(10 * time.Second):
@@ -156,13 +163,19 @@ func startStubConfig(t *testing.T, with map[string]any, env ...string) (*lambda,
 		t.Skip("node is not installed")
 	}
 	file := filepath.Join(t.TempDir(), "stub.mjs")
-	if err := os.WriteFile(file, proxy.Stub, 0o644); err != nil {
+	text := proxy.Stub
+	if source, ok := with["source"].([]byte); ok {
+		text = source
+		delete(with, "source")
+	}
+	if err := os.WriteFile(file, text, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	l := newLambda(t)
 	with["function"], with["runtime"], with["timeout"] = "web/Notes", "python3.13", 30
 	config, _ := json.Marshal(with)
 	cmd := exec.Command(node, file)
+	l.cmd = cmd
 	cmd.Env = append(env, "AWS_LAMBDA_RUNTIME_API="+l.URL, "SST_LIVE="+string(config), "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512", "USER_VALUE=ü")
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out

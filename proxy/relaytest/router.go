@@ -115,6 +115,7 @@ func (r *Router) message(ctx context.Context, id string, body []byte) error {
 			code = "gone"
 		default:
 			code = "no-developer" // but it stays registered: a 410 may be wrong, and hello looks again
+			f.Nonce = 0           // nor is it certain that it was not delivered
 		}
 	}
 	return r.refuse(ctx, id, f, code)
@@ -123,7 +124,7 @@ func (r *Router) message(ctx context.Context, id string, body []byte) error {
 func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 	var h struct {
 		Role, Instance, Name, Function, Key, Signature string
-		Min, Max                                       int
+		Min, Max, Turn                                 int
 		TakeOver, Again                                bool
 		Only                                           []string
 	}
@@ -157,7 +158,7 @@ func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 				r.leave(ctx, was.Connection)
 			}
 		}
-		claim := proxy.Claim{Connection: id, Instance: h.Instance, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signature}
+		claim := proxy.Claim{Connection: id, Instance: h.Instance, Turn: h.Turn, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signature}
 		r.mu.Lock()
 		next, notices, present := r.registry.Register(claim, h.TakeOver, h.Again)
 		r.registry = next
@@ -194,7 +195,7 @@ func (r *Router) tell(ctx context.Context, notices []proxy.Notice) {
 }
 
 func (r *Router) refuse(ctx context.Context, id string, f *proxy.Frame, code string) error {
-	data, _ := json.Marshal(map[string]any{"m": f.Seq, "t": f.Type, "to": f.To})
+	data, _ := json.Marshal(map[string]any{"m": f.Seq, "x": f.Nonce, "t": f.Type, "to": f.To})
 	return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "nak", Code: code, Session: f.Session, Sandbox: f.Sandbox, ID: f.ID, Data: data})
 }
 
