@@ -310,6 +310,7 @@ func TestDeveloperStopped(t *testing.T) {
 		t.Errorf("asked before it stood still: got %s %s", r.ErrorType, r.Body)
 	}
 	cmd.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(300 * time.Millisecond) // until all of its threads stand still
 	began := time.Now()
 	if r := invoke("while"); r.ErrorType != proxy.ErrorDeveloperLost && r.ErrorType != proxy.ErrorNoDeveloper { // it may have been about to connect again
 		t.Errorf("asked while it stood still: got %s %s", r.ErrorType, r.Body)
