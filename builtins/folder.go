@@ -65,7 +65,7 @@ func (s *session) folder(name, extension string) (full, problem string) {
 		return "", fmt.Sprintf("there is no folder %q in the project", name)
 	}
 	for _, entry := range entries {
-		if !entry.IsDir() && filepath.Ext(entry.Name()) == extension {
+		if extension == "" || !entry.IsDir() && filepath.Ext(entry.Name()) == extension {
 			return full, ""
 		}
 	}

@@ -99,7 +99,7 @@ var intrinsics = []intrinsic{
 		"A program of the prelude's folder code as text, JavaScript without comments and white space, since Lambda takes 4096 bytes of it in a template.",
 		codeOf},
 	{"_folder", "path, keyword, extension",
-		"The absolute path of a folder of the project that has files of an extension. A folder that is not there, or has none, is an error at the keyword.",
+		"The absolute path of a folder of the project that has files of an extension (\"\": anything). A folder that is not there, or has none, is an error at the keyword.",
 		folderOf},
 	{"_file", "path, keyword",
 		"The absolute path of a file of the project. One that is not there is an error at the keyword.",
