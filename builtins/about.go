@@ -336,6 +336,12 @@ func constructMembers(kind string) map[string]*interp.Definition {
 						nested[n.Name.Name] = n
 					case *syntax.DictEntry:
 						_, name := literalKind(n.Key)
+						if dot, ok := n.Value.(*syntax.DotExpr); ok && name != "" && found[name] == nil {
+							if def := sharedMembers()[dot.Name.Name]; def != nil {
+								found[name] = def
+							}
+							break
+						}
 						id, ok := n.Value.(*syntax.Ident)
 						if !ok || name == "" || nested[id.Name] == nil {
 							break
@@ -352,6 +358,44 @@ func constructMembers(kind string) map[string]*interp.Definition {
 		return found
 	})
 }
+
+// sharedMembers are the functions that prelude files hand out in a struct, by the name that they have in it: what constructs
+// with functions have in common.
+var sharedMembers = sync.OnceValue(func() map[string]*interp.Definition {
+	found := map[string]*interp.Definition{}
+	l := compiledPrelude()
+	for _, path := range l.paths {
+		for _, def := range definitions(l.programs[path].File().Stmts()) {
+			nested := map[string]*syntax.DefStmt{}
+			syntax.Walk(def, func(n syntax.Node) bool {
+				switch n := n.(type) {
+				case *syntax.DefStmt:
+					nested[n.Name.Name] = n
+				case *syntax.CallExpr:
+					if fn, ok := n.Fn.(*syntax.Ident); !ok || fn.Name != "struct" {
+						break
+					}
+					for _, arg := range n.Args {
+						given, ok := arg.(*syntax.BinaryExpr)
+						if !ok || given.Op != syntax.EQ {
+							continue
+						}
+						id, ok := given.Y.(*syntax.Ident)
+						if !ok || nested[id.Name] == nil {
+							continue
+						}
+						inner := &interp.File{Path: path, Statements: []interp.Statement{{Stmts: []syntax.Stmt{nested[id.Name]}}}}
+						if o := inner.Outline(); len(o.Definitions) > 0 && o.Definitions[0].Doc.Summary != "" {
+							found[given.X.(*syntax.Ident).Name] = &o.Definitions[0]
+						}
+					}
+				}
+				return true
+			})
+		}
+	}
+	return found
+})
 
 // PreludeEnv is what the files of the prelude are checked against.
 var PreludeEnv = sync.OnceValue(func() interp.Env {

@@ -100,6 +100,7 @@ var commands = []func(*tool) *cobra.Command{
 	lookupCommand,
 	secretsCommand,
 	addCommand,
+	docCommand,
 	fmtCommand,
 	lspCommand,
 	completionCommand,

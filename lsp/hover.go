@@ -73,7 +73,7 @@ func (c *call) aboutName(cur *cursor, name string) (builtins.About, bool) {
 		}
 		return about, true
 	}
-	if doc := universeDocs[name]; doc != "" {
+	if doc := builtins.UniverseDoc(name); doc != "" {
 		return builtins.About{Kind: "function", Title: name, Doc: doc}, true
 	}
 	return builtins.About{}, false
@@ -99,20 +99,6 @@ func (c *call) loadedDefinition(a *analysis, d *interp.Definition) (*analysis, s
 }
 
 func isUniverse(name string) bool { return starlark.Universe.Has(name) || name == "set" }
-
-// universeDocs are Starlark's own functions in a sentence.
-var universeDocs = map[string]string{
-	"abs": "`abs(x)`: the number without its sign.", "all": "`all(list)`: whether all elements are true.", "any": "`any(list)`: whether one element is true.",
-	"bool": "`bool(x)`: whether x counts as true.", "dict": "`dict(pairs, **entries)`: a new dict.", "dir": "`dir(x)`: the attributes of x.",
-	"enumerate": "`enumerate(list, start = 0)`: pairs of index and element.", "fail": "`fail(*args)`: ends the evaluation with a message.",
-	"float": "`float(x)`: x as a number with a fraction.", "getattr": "`getattr(x, name, default)`: an attribute by its name.",
-	"hasattr": "`hasattr(x, name)`: whether x has an attribute.", "hash": "`hash(text)`: a number for a text.", "int": "`int(x, base = 10)`: x as a whole number.",
-	"len": "`len(x)`: the number of elements.", "list": "`list(x)`: a new list of the elements of x.", "max": "`max(*args, key = None)`: the greatest.",
-	"min": "`min(*args, key = None)`: the least.", "print": "`print(*args, sep = \" \")`: writes to the console.", "range": "`range(start, stop, step)`: numbers one after another.",
-	"repr": "`repr(x)`: x as it is written in Starlark.", "reversed": "`reversed(list)`: a new list, the other way round.", "set": "`set(list)`: a set.",
-	"sorted": "`sorted(list, key = None, reverse = False)`: a new list in order.", "str": "`str(x)`: x as text.", "tuple": "`tuple(x)`: a tuple of the elements of x.",
-	"type": "`type(x)`: the name of the type of x.", "zip": "`zip(*lists)`: tuples of the elements at the same places.",
-}
 
 func (c *call) hover(p *protocol.HoverParams) (any, error) {
 	a := c.analyse(p.TextDocument)
