@@ -3,6 +3,7 @@
 # Race detection needs a C compiler; without one the same tests run without it, and that is said.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 NPM_TOOLS := testdata/npm/node_modules/.installed
+VSCODE := editors/vscode/node_modules/.installed
 
 .PHONY: help
 help: ## List what there is.
@@ -17,11 +18,12 @@ release: ## Make the archives, npm packages, checksums and bills of materials of
 	go run ./cmd/release -version "$(VERSION)"
 
 .PHONY: test
-test: $(NPM_TOOLS) ## Run all tests. Installs the npm tools they compare with when npm is there.
+test: $(NPM_TOOLS) $(VSCODE) ## Run all tests. Installs the npm tools they compare with when npm is there.
 	@test -n "$(RACE)" || echo "no C compiler: the concurrency tests run without the race detector"
 	@for tool in node python3 cfn-lint; do \
 		command -v $$tool >/dev/null 2>&1 || echo "$$tool is not installed: the tests that need it are skipped"; \
 	done
+	@test ! -e $(VSCODE) || (cd editors/vscode && npm run --silent check && npm run --silent lint && npm test --silent && npm run --silent build)
 	go test ./...
 	$(if $(RACE),go test $(RACE) ./proxy/... ./runtime/...)
 
@@ -38,6 +40,15 @@ $(NPM_TOOLS): testdata/npm/package.json
 		touch $@; \
 	else \
 		echo "npm cannot install testdata/npm/package.json: tests against the stock cdk CLI are skipped"; \
+	fi
+
+$(VSCODE): editors/vscode/package.json
+	@if ! command -v npm >/dev/null 2>&1; then \
+		echo "npm is not installed: the VS Code extension is not compiled"; \
+	elif npm install --prefix editors/vscode --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000; then \
+		touch $@; \
+	else \
+		echo "npm cannot install editors/vscode/package.json: the VS Code extension is not compiled"; \
 	fi
 
 .PHONY: lint
