@@ -72,9 +72,10 @@ corpus: ## Run all examples of the CDK's documentation in Node and in Starlark; 
 
 .PHONY: bench
 bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure is printed beside its goal.
-	go test ./cmd -run '^$$' -bench Build -benchtime 1x -timeout 20m
+	go test ./cmd -run '^$$' -bench 'Build|FirstRun' -benchtime 1x -timeout 20m
 	go test ./builtins -run '^$$' -bench 'SynthWarm|SynthCold|Evaluate'
 	go test ./builtins/assertions -run '^$$' -bench Thousand
+	go test ./builtins -run '^$$' -bench Resynths -benchtime 1x
 	go test ./starlark -run '^$$' -bench ThousandResources
 	go test ./runtime -run '^$$' -bench . -timeout 20m
 

@@ -3,9 +3,12 @@ package builtins
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // notesN is an app of n routes with a function each, a table, a queue, a topic and a cron, at most 40 routes a stack.
@@ -102,4 +105,55 @@ func BenchmarkEvaluate(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkResynths is 500 synths in one process, hosts replaced on the way: what it and its hosts have grown by since the first
+// hundred, target 50 MiB, and the slowest one, which is the first of a new host.
+func BenchmarkResynths(b *testing.B) {
+	if _, err := os.Stat("/proc/self/status"); err != nil {
+		b.Skip("memory is read from /proc")
+	}
+	e := engine(b)
+	dir := project(b, notesN(10))
+	hosts := map[int]bool{}
+	var slowest time.Duration
+	run := func(n int) {
+		for range n {
+			began := time.Now()
+			if _, err := synth(b, e, dir, Input{}); err != nil {
+				b.Fatal(err)
+			}
+			slowest = max(slowest, time.Since(began))
+			hosts[e.pool.host.PID()] = true
+		}
+	}
+	// A host grows until it is replaced, so that the same point of its life is looked at.
+	atEnd := func() float64 {
+		for e.pool.host.Synths() < 49 {
+			run(1)
+		}
+		runtime.GC()
+		return residentMiB(os.Getpid()) + residentMiB(e.pool.host.PID())
+	}
+	for range b.N {
+		run(100)
+		before := atEnd()
+		clear(hosts)
+		slowest = 0
+		run(500)
+		b.ReportMetric(atEnd()-before, "grown-MiB")
+		b.ReportMetric(50, "target-MiB")
+		b.ReportMetric(before, "MiB")
+		b.ReportMetric(float64(len(hosts)), "hosts")
+		b.ReportMetric(float64(slowest.Milliseconds()), "slowest-ms")
+	}
+	b.ReportMetric(0, "ns/op")
+}
+
+func residentMiB(pid int) float64 {
+	status, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, rest, _ := strings.Cut(string(status), "VmRSS:")
+	kib := 0.0
+	fmt.Sscan(rest, &kib)
+	return kib / 1024
 }

@@ -210,6 +210,7 @@ func (s *session) synthesize() (*Synthesis, error) {
 	if err != nil {
 		return nil, err
 	}
+	asm.Preload()
 	manifest, err := s.manifest(asm)
 	if err != nil {
 		return nil, err

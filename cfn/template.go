@@ -8,8 +8,11 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // Template is a CloudFormation template as decoded JSON: numbers are json.Number.
@@ -53,6 +56,19 @@ func (s *Stack) Template() (*Template, error) {
 	return s.template, s.err
 }
 
+// Preload reads the templates of all stacks, on all processors. What is wrong with one is said when it is asked for.
+func (a *Assembly) Preload() {
+	var group errgroup.Group
+	group.SetLimit(runtime.GOMAXPROCS(0))
+	for _, s := range a.Stacks {
+		group.Go(func() error {
+			_, _ = s.Template()
+			return nil
+		})
+	}
+	group.Wait()
+}
+
 func readTemplate(file string) (*Template, error) {
 	data, err := os.ReadFile(file)
 	if err != nil {
@@ -65,21 +81,55 @@ func readTemplate(file string) (*Template, error) {
 	return t, nil
 }
 
-// ParseTemplate reads a template's JSON.
+// ParseTemplate reads a template's JSON, in one pass.
 func ParseTemplate(data []byte) (*Template, error) {
+	var sections struct {
+		Parameters map[string]*Parameter
+		Mappings   map[string]map[string]map[string]any
+		Conditions map[string]any
+		Resources  resources
+		Outputs    map[string]*Output
+	}
 	decoder := json.NewDecoder(bytes.NewReader(data))
 	decoder.UseNumber()
-	t := &Template{}
-	if err := decoder.Decode(t); err != nil {
+	if err := decoder.Decode(&sections); err != nil {
 		return nil, err
 	}
-	var raw struct{ Resources json.RawMessage }
-	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, err
+	return &Template{sections.Parameters, sections.Mappings, sections.Conditions, sections.Resources.byID, sections.Outputs, sections.Resources.order}, nil
+}
+
+// resources remember their order.
+type resources struct {
+	byID  map[string]*Resource
+	order []string
+}
+
+func (r *resources) UnmarshalJSON(data []byte) error {
+	if bytes.Equal(data, []byte("null")) {
+		return nil
 	}
-	var err error
-	t.Order, err = objectKeys(raw.Resources)
-	return t, err
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.UseNumber()
+	if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+		return fmt.Errorf("an object of resources is wanted, not %v", token)
+	}
+	r.byID = map[string]*Resource{}
+	for decoder.More() {
+		token, err := decoder.Token()
+		if err != nil {
+			return err
+		}
+		id := token.(string)
+		resource := new(Resource)
+		if err := decoder.Decode(&resource); err != nil {
+			return err
+		}
+		if _, again := r.byID[id]; !again {
+			r.order = append(r.order, id)
+		}
+		r.byID[id] = resource
+	}
+	return nil
 }
 
 // all gives the resources in the order they are declared.

@@ -42,8 +42,16 @@ func binary(b *testing.B) string {
 
 func runBuild(b *testing.B, sst, dir string) (took time.Duration, peakMiB float64) {
 	b.Helper()
+	took, peakMiB, _ = runBuildIn(b, sst, dir)
+	return took, peakMiB
+}
+
+// runBuildIn is runBuild with more of an environment; it gives what was said, too.
+func runBuildIn(b *testing.B, sst, dir string, env ...string) (took time.Duration, peakMiB float64, said string) {
+	b.Helper()
 	command := exec.Command(sst, "build", "--stage", "bench")
 	command.Dir = dir
+	command.Env = append(os.Environ(), env...)
 	var out bytes.Buffer
 	command.Stdout, command.Stderr = &out, &out
 	started := time.Now()
@@ -59,7 +67,7 @@ func runBuild(b *testing.B, sst, dir string) (took time.Duration, peakMiB float6
 	if err != nil {
 		b.Fatalf("sst build: %v\n%s", err, out.Bytes())
 	}
-	return took, peakMiB
+	return took, peakMiB, out.String()
 }
 
 // watchMemory finds the most memory that a process and all below it held together, where there is a /proc.
@@ -167,4 +175,78 @@ func BenchmarkBuildStacksChanged100(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+}
+
+// writeLarge makes an app of 30 stacks with about 2,000 resources, which refer to each other within a stack and to the first one.
+func writeLarge(b *testing.B, dir string) {
+	var stacks strings.Builder
+	stacks.WriteString("app = sst.App(\"large\", region = \"us-east-1\")\nshared = cdk.aws_sns.Topic(sst.Stack(app, \"shared\"), \"Alarms\")\n")
+	for i := range 30 {
+		fmt.Fprintf(&stacks, `
+def stack%d(s):
+    for i in range(12):
+        q = cdk.aws_sqs.Queue(s, "Queue%%d" %% i, visibility_timeout = "1 minute", encryption = cdk.aws_sqs.QueueEncryption.SQS_MANAGED)
+        q.metric_approximate_number_of_messages_visible().create_alarm(s, "Alarm%%d" %% i, threshold = 10, evaluation_periods = 2)
+        t = cdk.aws_sns.Topic(s, "Topic%%d" %% i)
+        t.add_subscription(cdk.aws_sns_subscriptions.SqsSubscription(q))
+    for i in range(2):
+        f = sst.Function(s, "Function%%d" %% i, handler = "src/handler.main")
+        shared.grant_publish(f)
+stack%d(sst.Stack(app, "s%d"))
+`, i, i, i)
+	}
+	for name, text := range map[string]string{"stacks.star": stacks.String(), "src/handler.ts": "export const main = async () => 1;\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			b.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkBuildLarge(b *testing.B) {
+	sst, dir := binary(b), b.TempDir()
+	writeLarge(b, dir)
+	_, _, said := runBuildIn(b, sst, dir)
+	resources := 0
+	for _, match := range regexp.MustCompile(`(\d+) resources`).FindAllStringSubmatch(said, -1) {
+		n, _ := strconv.Atoi(match[1])
+		resources += n
+	}
+	var runs []time.Duration
+	most := 0.0
+	for range b.N {
+		for range 3 {
+			remove(b, filepath.Join(dir, ".sst"))
+			took, peak := runBuild(b, sst, dir)
+			runs, most = append(runs, took), max(most, peak)
+		}
+	}
+	report(b, runs, 4*time.Second)
+	b.ReportMetric(most, "peak-MiB")
+	b.ReportMetric(700, "target-MiB")
+	b.ReportMetric(float64(resources), "resources")
+}
+
+// BenchmarkFirstRun is what the first build on a machine takes more than the second.
+func BenchmarkFirstRun(b *testing.B) {
+	sst, dir := binary(b), b.TempDir()
+	writeNotes(b, dir, 10)
+	var more []time.Duration
+	for range b.N {
+		for range 3 {
+			home := "XDG_CACHE_HOME=" + b.TempDir()
+			remove(b, filepath.Join(dir, ".sst"))
+			first, _, said := runBuildIn(b, sst, dir, home)
+			if !strings.Contains(said, "Unpacking") {
+				b.Fatalf("the first run does not say that it unpacks:\n%s", said)
+			}
+			remove(b, filepath.Join(dir, ".sst"))
+			second, _, _ := runBuildIn(b, sst, dir, home)
+			more = append(more, first-second)
+		}
+	}
+	report(b, more, 2*time.Second)
 }

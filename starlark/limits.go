@@ -103,7 +103,11 @@ func (r *run) pulse(thread *starlark.Thread) {
 func (r *run) note(thread *starlark.Thread) {
 	var at diag.Position
 	for depth := range thread.CallStackDepth() {
-		pos := thread.DebugFrame(depth).Position()
+		frame := thread.DebugFrame(depth)
+		if fn, ok := frame.Callable().(*starlark.Function); ok && !userFile(fn.Position().Filename()) {
+			continue // where in it does not matter, and takes time to find
+		}
+		pos := frame.Position()
 		if file := pos.Filename(); userFile(file) {
 			at = position(file, pos)
 			break
