@@ -68,6 +68,8 @@ func TestReferenceExamples(t *testing.T) {
 	}
 	put(t, filepath.Join(dir, "site", "index.html"), "<p>hello")
 	put(t, filepath.Join(dir, "site", "package.json"), `{"scripts":{"build":"mkdir -p dist && cp index.html dist"}}`)
+	put(t, filepath.Join(dir, "schema.graphql"), "type Query { notes: [String] }\n")
+	put(t, filepath.Join(dir, "migrations", "0001_notes.sql"), "create table notes (id text primary key);\n")
 	put(t, filepath.Join(dir, "stacks.star"), stacks.String())
 	buildExamples(t, dir, stacks.String())
 }
