@@ -1,6 +1,7 @@
 package builtins
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -198,6 +199,9 @@ func (s *session) create(t *jsii.Type, init *jsii.Callable, args starlark.Tuple,
 	if err != nil {
 		return nil, err
 	}
+	if t.Deprecated != "" || init.Deprecated != "" {
+		s.deprecated(display(t), cmp.Or(t.Deprecated, init.Deprecated), "", t)
+	}
 	o := &Object{s: s, id: s.id(), t: t}
 	o.canonical = o.id
 	if facts.construct {
@@ -263,6 +267,9 @@ func (s *session) place(o *Object, args starlark.Tuple, wire *[]jsii.Value, tag 
 		}
 	}
 	if s.facts(o.t).stack {
+		if len(args) == 0 || args[0] == starlark.None {
+			s.orphans = append(s.orphans, tag)
+		}
 		if s.stack == nil {
 			s.stack = o
 		}

@@ -158,6 +158,11 @@ func (c *class) Attr(name string) (starlark.Value, error) {
 		f := interp.Errorf("unknown-member", "Unknown member", "%s has no member %q.", display(c.t), name)
 		f.Hint = nearest(name, c.AttrNames())
 		return nil, f
+	case m.Deprecated != "" && m.Kind != jsii.Method:
+		c.s.at(nil)
+		c.s.deprecated(display(c.t)+"."+name, m.Deprecated, "", c.t)
+	}
+	switch {
 	case m.Kind == jsii.EnumMember:
 		return c.s.enumMember(c.t, m.Name, m.JS), nil
 	case !m.Static:

@@ -338,6 +338,13 @@ func (c *conversion) fields(t *jsii.Type, pairs []pair, keywords bool) (jsii.Pai
 		}
 		c.pop()
 		wire.Set(field.JS, value)
+		if field.Deprecated != "" {
+			keyword := p.name
+			if len(c.path) > 0 {
+				keyword = c.path[0]
+			}
+			c.s.deprecated(c.inside(t)+": "+p.name, field.Deprecated, keyword, t)
+		}
 	}
 	for _, field := range t.Fields() {
 		if field.Optional || field.Type.Optional {

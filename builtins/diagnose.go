@@ -57,6 +57,9 @@ func (s *session) diagnose(err error) error {
 		return said.Sorted()
 	}
 	at := s.call(js.Tag)
+	if strings.HasPrefix(js.Message, "Cannot reference across apps") && len(s.orphans) > 0 {
+		at = s.call(s.orphans[0])
+	}
 	if at.pos.File == "" || js.Path != "" && js.Tag == 0 {
 		at = s.call(s.tagOfPath(js))
 	}
@@ -112,6 +115,11 @@ func (s *session) failureOf(js *jsii.Error) *interp.Failure {
 		f.Code, f.Summary = "too-many-resources", "Too many resources"
 		f.Detail = fmt.Sprintf("the stack %s has %s resources, CloudFormation takes %s: %s", s.short(m[1]), m[2], m[3], sentence(m[4]))
 		f.Hint = split
+	}
+	if strings.HasPrefix(js.Message, "Cannot reference across apps") && len(s.orphans) > 0 {
+		f.Code, f.Summary = "other-app", "Construct of another app"
+		f.Detail = "this stack has no scope, and so is not part of the app; something in the app uses what it has."
+		f.Hint = `Give it the app: cdk.Stack(app, "name").`
 	}
 	if strings.HasPrefix(js.Message, "Cannot retrieve value from context provider") {
 		f.Code, f.Summary = unknownAccount, "Account not known"

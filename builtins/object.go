@@ -211,6 +211,10 @@ func (o *Object) Attr(name string) (starlark.Value, error) {
 	if m.Kind == jsii.Method {
 		return &method{s: o.s, recv: o, m: m}, nil
 	}
+	if m.Deprecated != "" {
+		o.s.at(nil)
+		o.s.deprecated(display(o.t)+"."+name, m.Deprecated, "", o.t)
+	}
 	return o.s.run(jsii.Op{Kind: jsii.Get, Target: o.id, Member: m.JS, Returns: m.Type, Tag: o.s.at(nil)}, m.Optional)
 }
 
@@ -277,6 +281,13 @@ func (m *method) CallInternal(thread *starlark.Thread, args starlark.Tuple, kwar
 	wire, err := b.bind(args, kwargs)
 	if err != nil {
 		return nil, err
+	}
+	if m.m.Deprecated != "" {
+		of := m.class
+		if m.recv != nil {
+			of = m.recv.t
+		}
+		m.s.deprecated(m.what(), m.m.Deprecated, "", of)
 	}
 	op := jsii.Op{Kind: jsii.Invoke, Member: m.m.JS, Args: wire, Tag: tag}
 	if m.recv != nil {

@@ -58,6 +58,7 @@ type session struct {
 	stack     *Object           // the first, for what any stack can do
 	created   map[int64]*Object // constructs made by a Create
 	places    map[string]int    // construct path to Tag
+	orphans   []int             // of stacks and stages without a scope
 	lock      lock              // sst.lock.json
 	libraries []jsii.Library    // those of the lock file, once one is named
 	states    []*state
@@ -70,6 +71,7 @@ type session struct {
 	exports   memo[exportList] // of handler files, by path and hash
 	bundles   map[string]starlark.Value
 	warnings  diag.List
+	warned    map[string]bool // deprecated names that were warned of
 }
 
 // hook is a function that waits for the end of evaluation.

@@ -42,7 +42,7 @@ func (e *Engine) attempt(ctx context.Context, in Input) (*Synthesis, error) {
 	}
 	synthesis, err := e.run(ctx, in, h)
 	if down := h.Down(); err != nil && down != nil && down.Lost() {
-		err = &lostError{err}
+		err = &lostError{down} // where the evaluation was at that moment says nothing
 	}
 	e.pool.rest(err != nil && !isDiagnostic(err))
 	return synthesis, err

@@ -86,6 +86,15 @@ func (t *tool) synthesize(ctx context.Context, engine *builtins.Engine, p *proje
 	return engine.Synth(ctx, input)
 }
 
+// hostProblem says what to do about a CDK process that failed; a second one was tried already.
+func (t *tool) hostProblem(err *jsii.HostError) *Problem {
+	hint := "Another Node.js may do better: version " + strconv.Itoa(jsii.BestNode) + " is best."
+	if node, failed := t.findNode(); failed == nil {
+		hint = fmt.Sprintf("It runs in %s, which is version %s; version %d is best. Is memory left? Does NODE_OPTIONS or a wrapper of node interfere?", node.Path, node.Version, jsii.BestNode)
+	}
+	return &Problem{Summary: err.Error(), Hint: hint + " To unpack the CDK anew, delete " + filepath.Join(t.CacheDir, "cdk") + "."}
+}
+
 // input is what every synth of the project depends on.
 func (t *tool) input(p *project, dir string) (builtins.Input, error) {
 	limits, err := t.limits()

@@ -211,6 +211,7 @@ func (t *tool) exit(ctx context.Context, err error) int {
 	var usage *usageError
 	var problem *Problem
 	var list diag.List
+	var host *jsii.HostError
 	switch {
 	case err == nil:
 		return ExitDone
@@ -224,6 +225,9 @@ func (t *tool) exit(ctx context.Context, err error) int {
 		return ExitProblem
 	case errors.As(err, &problem):
 		t.view.Problem(problem)
+		return ExitProblem
+	case errors.As(err, &host):
+		t.view.Problem(t.hostProblem(host))
 		return ExitProblem
 	case errors.As(err, &usage):
 		t.view.Problem(&Problem{Summary: usage.Error()})
