@@ -250,6 +250,11 @@ func (r *deployment) detached(ctx context.Context, results []Result) error {
 
 // begin checks credentials, accounts and bootstrap, and reads what is in the account, before anything is changed.
 func (d *Deployer) begin(ctx context.Context, stacks []*Stack) (*deployment, error) {
+	return d.open(ctx, stacks, true)
+}
+
+// open is begin; where nothing is deployed, it goes without the bootstrap.
+func (d *Deployer) open(ctx context.Context, stacks []*Stack, bootstrapped bool) (*deployment, error) {
 	env, err := openEnvironments(ctx, d.Config)
 	if err != nil {
 		return nil, err
@@ -268,8 +273,10 @@ func (d *Deployer) begin(ctx context.Context, stacks []*Stack) (*deployment, err
 	}
 	read := map[string]bool{}
 	for _, s := range stacks {
-		if err := env.checkBootstrap(ctx, s); err != nil {
-			return nil, err
+		if bootstrapped {
+			if err := env.checkBootstrap(ctx, s); err != nil {
+				return nil, err
+			}
 		}
 		region := env.region(s)
 		if read[region] {
@@ -527,11 +534,7 @@ func (r *deployment) unchanged(ctx context.Context, client *cloudformation.Clien
 	if !good(string(there.StackStatus)) && there.StackStatus != types.StackStatusUpdateRollbackComplete {
 		return false, nil
 	}
-	tags := map[string]string{}
-	for _, t := range there.Tags {
-		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
-	}
-	if !maps.Equal(tags, s.Tags) && len(tags)+len(s.Tags) > 0 {
+	if !sameTags(s, there) {
 		return false, nil
 	}
 	t, err := s.Template()
@@ -553,6 +556,14 @@ func (r *deployment) unchanged(ctx context.Context, client *cloudformation.Clien
 		return false, fmt.Errorf("template of stack %s: %w", s.Name, err)
 	}
 	return sameJSON(body, []byte(aws.ToString(out.TemplateBody))), nil
+}
+
+func sameTags(s *Stack, there *types.Stack) bool {
+	tags := map[string]string{}
+	for _, t := range there.Tags {
+		tags[aws.ToString(t.Key)] = aws.ToString(t.Value)
+	}
+	return maps.Equal(tags, s.Tags)
 }
 
 func (r *deployment) changedBelow(s *Stack) bool {

@@ -40,12 +40,13 @@ type Output struct {
 
 // Resource is one resource of a template.
 type Resource struct {
-	Type           string
-	Properties     map[string]any
-	DependsOn      any // string or list
-	Condition      string
-	DeletionPolicy any
-	Metadata       map[string]any
+	Type                string
+	Properties          map[string]any
+	DependsOn           any // string or list
+	Condition           string
+	DeletionPolicy      any
+	UpdateReplacePolicy any
+	Metadata            map[string]any
 }
 
 // Template reads and keeps the stack's template.

@@ -20,6 +20,8 @@ type deployView interface {
 	Deployed(deploySummary)
 	// Removed prints the result of a removal.
 	Removed(removeSummary)
+	// Differs prints what a deployment would change.
+	Differs(diffSummary)
 	// Stacks prints how stacks are.
 	Stacks(stateSummary)
 }

@@ -93,6 +93,7 @@ var commands = []func(*tool) *cobra.Command{
 	invokeVerb,
 	buildCommand,
 	deployCommand,
+	diffCommand,
 	statusCommand,
 	removeCommand,
 	testCommand,
