@@ -26,7 +26,7 @@ import (
 const gcPercent = 300
 
 func buildCommand(t *tool) *cobra.Command {
-	var noLint bool
+	var noLint, validate bool
 	c := &cobra.Command{
 		Use:   "build [FILE]",
 		Short: "Write the CloudFormation templates and the zipped code of the app",
@@ -35,7 +35,10 @@ func buildCommand(t *tool) *cobra.Command {
 It goes to .sst/out beside stacks.star, or to --out. Nothing is deployed; no AWS account is needed. The stock CDK CLI
 reads the same folder: npx aws-cdk@2 ls --app .sst/out
 
-The project's own ESLint and type check run beside it; an error of theirs is one of the build (--no-lint leaves them out).`,
+The project's own ESLint and type check run beside it; an error of theirs is one of the build (--no-lint leaves them out).
+
+With --validate the templates are then checked with the CDK's own rules, which takes some seconds the first time a template is
+seen. What CloudFormation would refuse makes the exit code 1.`,
 		Example: "  sst build\n  sst build --stage prod --region eu-west-1",
 		Args:    atMostFile,
 		RunE: func(c *cobra.Command, args []string) error {
@@ -57,10 +60,23 @@ The project's own ESLint and type check run beside it; an error of theirs is one
 			if ok, err := code.tell(); err != nil || !ok {
 				return cmp.Or(err, errTold)
 			}
+			if !validate {
+				return nil
+			}
+			findings, err := t.validate(c.Context(), p)
+			switch {
+			case err != nil:
+				return err
+			case findings.HasErrors():
+				return findings
+			case len(findings) > 0:
+				t.view.Diagnostics(findings)
+			}
 			return nil
 		},
 	}
 	c.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
+	c.Flags().BoolVar(&validate, "validate", false, "check the templates with the CDK's rules")
 	return c
 }
 

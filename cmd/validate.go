@@ -1,0 +1,135 @@
+package cmd
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"sst/builtins/jsii"
+	"sst/cfn"
+	"sst/starlark/diag"
+)
+
+// This file checks the templates of a build with the CDK's own rules, once per distinct template: the verdicts are kept in
+// .sst/cache/verdicts.
+
+var contentHash = regexp.MustCompile(`[0-9a-f]{64}`)
+
+// verdictName is where the verdict on a template is kept. The hashes of code in it decide nothing.
+func (p *project) verdictName(template []byte) string {
+	hash := sha256.New()
+	hash.Write([]byte(jsii.CDKVersion + "\n"))
+	hash.Write(contentHash.ReplaceAll(template, []byte("hash")))
+	return filepath.Join(p.state, "cache", "verdicts", hex.EncodeToString(hash.Sum(nil))+".json")
+}
+
+// validate gives what the rules object to in the assembly in p.out, at the lines of stacks.star that made it.
+func (t *tool) validate(ctx context.Context, p *project) (diag.List, error) {
+	asm, err := cfn.Open(p.out)
+	if err != nil {
+		return nil, err
+	}
+	var stacks []*cfn.Stack
+	for queue := asm.Stacks; len(queue) > 0; queue = queue[1:] {
+		nested, err := queue[0].Nested()
+		if err != nil {
+			return nil, err
+		}
+		stacks, queue = append(stacks, queue[0]), append(queue, nested...)
+	}
+	verdicts := make([][]jsii.Finding, len(stacks))
+	names := make([]string, len(stacks))
+	var unknown []string
+	for i, s := range stacks {
+		file := filepath.Join(s.Dir, s.TemplateFile)
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		names[i] = p.verdictName(text)
+		data, err := os.ReadFile(names[i])
+		if err != nil || json.Unmarshal(data, &verdicts[i]) != nil {
+			verdicts[i] = nil
+			unknown = append(unknown, file)
+		}
+	}
+	fresh, err := t.judge(ctx, unknown)
+	if err != nil {
+		return nil, err
+	}
+	var list diag.List
+	for i, s := range stacks {
+		if findings, ok := fresh[filepath.Join(s.Dir, s.TemplateFile)]; ok {
+			verdicts[i] = findings
+			if data, err := json.Marshal(findings); err == nil {
+				if err := writeFileAtomic(names[i], data, 0o600); err != nil {
+					t.log.Warn("the verdict on a template is not kept", "error", err)
+				}
+			}
+		}
+		for _, finding := range verdicts[i] {
+			list = append(list, findingDiagnostic(p, asm.Manifest, s, finding))
+		}
+	}
+	return list.Sorted(), nil
+}
+
+// judge runs the rules over templates, all in one process.
+func (t *tool) judge(ctx context.Context, templates []string) (map[string][]jsii.Finding, error) {
+	if len(templates) == 0 {
+		return nil, nil
+	}
+	node, err := t.findNode()
+	if err != nil {
+		return nil, err
+	}
+	dir, err := t.unpackCDK(ctx)
+	if err != nil {
+		return nil, err
+	}
+	findings, err := jsii.Validate(ctx, node, dir, templates)
+	if err != nil {
+		return nil, err
+	}
+	byTemplate := map[string][]jsii.Finding{}
+	for _, file := range templates {
+		byTemplate[file] = []jsii.Finding{} // nothing is a verdict too
+	}
+	for _, finding := range findings {
+		byTemplate[finding.Template] = append(byTemplate[finding.Template], finding)
+	}
+	return byTemplate, nil
+}
+
+// findingDiagnostic shows what a rule found like our own diagnostics.
+func findingDiagnostic(p *project, m *cfn.Manifest, s *cfn.Stack, f jsii.Finding) *diag.Diagnostic {
+	d := &diag.Diagnostic{Severity: diag.Warning, Code: f.Rule, Summary: "CloudFormation may refuse this", Detail: f.Message, Hint: f.Fix}
+	switch f.Severity {
+	case "error":
+		d.Severity, d.Summary = diag.Error, "CloudFormation will refuse this"
+	case "info":
+		d.Severity = diag.Note
+	}
+	place := s.Name
+	if path := s.Path(f.LogicalID); path != "" {
+		place = m.ShortPath(path)
+		if at := m.Position(path); at.Line > 0 {
+			d.Span = diag.Point(diag.Position{File: filepath.Join(p.root, filepath.FromSlash(at.File)), Line: at.Line, Col: at.Column})
+		}
+	} else if f.LogicalID != "" {
+		place += "/" + f.LogicalID
+	}
+	if f.Path != "" {
+		place += ", " + f.Path
+	}
+	d.Detail = fmt.Sprintf("%s: %s", place, d.Detail)
+	if !d.Span.Start.IsValid() {
+		d.Span = diag.Point(diag.Position{File: p.file})
+	}
+	return d
+}
