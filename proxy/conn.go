@@ -51,6 +51,7 @@ type DialOptions struct {
 	Only      []string // functions to run, the others are left to other developers; nil: all
 	Handler   Handler
 	Logger    *slog.Logger
+	Audit     *slog.Logger       // gets one line for each invocation, without a body or a variable; nil: none
 	OnState   func(State, error) // called in order, must not block
 	OnNotice  func(Notice)       // of what other developers do; likewise
 	Key       ed25519.PrivateKey // of the stage; with it, only sealed sessions are accepted
@@ -99,6 +100,7 @@ type attempt struct {
 	link     *devLink
 	cancel   context.CancelCauseFunc
 	answered bool
+	outcome  string  // for the audit: "result", "stream", "cancelled" or an error's type
 	stream   *Stream // the answer, when it is a streamed one
 	kind     string
 	body     []byte
@@ -794,6 +796,7 @@ func (c *Conn) start(l *devLink, msg *received) {
 		Deadline: time.Now().Add(remaining), Event: event, Header: line.Header, Init: l.init, Env: l.init.Env,
 	}
 	ctx, cancel := context.WithCancelCause(c.ctx)
+	began := time.Now()
 	a := &attempt{inv: inv, link: l, cancel: cancel, expires: inv.Deadline.Add(time.Minute)}
 	inv.answer = func(kind, errType string, body []byte) bool { return c.answer(a, kind, errType, body) }
 	inv.log = func(lines []byte) { c.logLines(a, lines) }
@@ -811,7 +814,26 @@ func (c *Conn) start(l *devLink, msg *received) {
 		if c.answer(a, typeErr, ErrorNoAnswer, none) || a.stream != nil && a.stream.end(endLine{Type: ErrorNoAnswer}, none) {
 			c.log.Error("handler did not answer", "attempt", inv.ID)
 		}
+		c.audit(a, time.Since(began))
 	}()
+}
+
+// audit notes who had what run, how much went over the wire and how it ended.
+func (c *Conn) audit(a *attempt, took time.Duration) {
+	if c.opts.Audit == nil {
+		return
+	}
+	c.mu.Lock()
+	l, outcome, out := a.link, a.outcome, len(a.body)
+	if a.stream != nil {
+		out = a.stream.sent
+	}
+	c.mu.Unlock()
+	l.mu.Lock()
+	to := l.to
+	l.mu.Unlock()
+	c.opts.Audit.Info("invocation", "attempt", a.inv.ID, "function", a.inv.Function, "sandbox", a.inv.Sandbox, "connection", to,
+		"in", len(a.inv.Event), "out", out, "ms", took.Milliseconds(), "outcome", outcome)
 }
 
 // errorBody is the JSON body of an error of ours, in the shape the Node client uses.
@@ -836,7 +858,9 @@ func (c *Conn) answer(a *attempt, kind, errType string, body []byte) bool {
 		kind, errType = typeErr, ErrorTooLarge
 		body = errorBody(ErrorTooLarge, fmt.Sprintf("Response payload size (%d bytes) exceeded maximum allowed payload size.", len(body)))
 	}
+	a.outcome = "result"
 	if kind == typeErr {
+		a.outcome = errType
 		body = withLine(errLine{errType}, body)
 	}
 	a.kind, a.body = kind, body
@@ -872,6 +896,9 @@ func (c *Conn) abandon(l *devLink, id string) {
 	a := c.attempts[id]
 	c.attempts[id] = &attempt{link: l, answered: true, expires: time.Now().Add(time.Minute)}
 	if a != nil {
+		if !a.answered {
+			a.outcome = "cancelled"
+		}
 		a.answered = true
 	}
 	c.mu.Unlock()

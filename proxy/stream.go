@@ -132,6 +132,9 @@ func (s *Stream) end(line endLine, body []byte) bool {
 	line.Parts = s.parts
 	s.conn.mu.Lock()
 	l := s.a.link
+	if s.a.outcome = line.Type; line.Type == "" {
+		s.a.outcome = "stream"
+	}
 	s.conn.mu.Unlock()
 	l.post(typeEnd, s.a.inv.ID, withLine(line, body), s.conn.delivered(s.a.inv.ID))
 	return true

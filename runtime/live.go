@@ -40,7 +40,8 @@ func (s *Server) Connect(ctx context.Context, link Link) error {
 		return errors.New("a local run has its own relay")
 	}
 	conn, err := proxy.Dial(ctx, proxy.DialOptions{
-		URL: link.URL, Sign: link.Sign, Key: link.Key, Name: link.Name, TakeOver: link.TakeOver, Only: link.Only, OnNotice: link.Notice, Handler: s.runner, Logger: s.log, OnState: link.State,
+		URL: link.URL, Sign: link.Sign, Key: link.Key, Name: link.Name, TakeOver: link.TakeOver, Only: link.Only, OnNotice: link.Notice, Handler: s.runner,
+		Logger: s.log, Audit: s.log, OnState: link.State,
 	})
 	if err != nil {
 		return err
