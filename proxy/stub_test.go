@@ -77,7 +77,7 @@ type answer struct {
 	trailer       http.Header
 }
 
-func newLambda(t *testing.T) *lambda {
+func newLambda(t testing.TB) *lambda {
 	l := &lambda{events: make(chan *event)}
 	var mu sync.Mutex
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -121,12 +121,12 @@ func newLambda(t *testing.T) *lambda {
 	return l
 }
 
-func (l *lambda) invoke(t *testing.T, body []byte, timeout time.Duration) answer {
+func (l *lambda) invoke(t testing.TB, body []byte, timeout time.Duration) answer {
 	t.Helper()
 	return l.invokeAs(t, fmt.Sprintf("r-%016x", rand.Uint64()), body, timeout)
 }
 
-func (l *lambda) invokeAs(t *testing.T, id string, body []byte, timeout time.Duration) answer {
+func (l *lambda) invokeAs(t testing.TB, id string, body []byte, timeout time.Duration) answer {
 	t.Helper()
 	e := &event{id, body, time.Now().Add(timeout), make(chan answer, 1)}
 	select {
@@ -156,7 +156,7 @@ func startStubWith(t *testing.T, url, key string, env ...string) (*lambda, *byte
 }
 
 // startStubConfig completes the configuration of a stub.
-func startStubConfig(t *testing.T, with map[string]any, env ...string) (*lambda, *bytes.Buffer) {
+func startStubConfig(t testing.TB, with map[string]any, env ...string) (*lambda, *bytes.Buffer) {
 	t.Helper()
 	node, err := exec.LookPath("node")
 	if err != nil {

@@ -263,7 +263,7 @@ func (c *codes) start(units []*unit) {
 		defer c.tasks.Done()
 		began := time.Now()
 		contents := recentContents(before)
-		results := c.builder.Build(c.ctx, specs)
+		results := c.buildWhole(specs)
 		built := make([]*code, len(results))
 		for i, r := range results {
 			built[i] = c.install(r, began, contents)
@@ -288,6 +288,33 @@ func (c *codes) start(units []*unit) {
 			}
 		}
 	}()
+}
+
+// buildWhole builds from files that nobody is in the middle of writing: an editor empties a file before it fills it, and what
+// is built of the empty one would answer that it exports no handler.
+func (c *codes) buildWhole(specs []bundle.Spec) []*bundle.Result {
+	const tries, pause = 8, 3 * time.Millisecond
+	const emptied = 150 * time.Millisecond // after which a file that is empty is meant to be
+	const coarse = 4 * time.Millisecond    // how far behind the clock a file's time may be
+	for try := 1; ; try++ {
+		began := time.Now()
+		results := c.builder.Build(c.ctx, specs)
+		torn, empty := false, false
+		for _, r := range results {
+			for _, input := range r.Inputs {
+				if c.edited(input) {
+					s := stampOf(input)
+					at := time.Unix(0, s.time)
+					torn = torn || at.After(began.Add(-coarse))
+					empty = empty || s.size == 0 && time.Since(at) < emptied
+				}
+			}
+		}
+		if !empty && (!torn || try >= tries) || c.ctx.Err() != nil {
+			return results
+		}
+		time.Sleep(pause)
+	}
 }
 
 var closedChan = func() chan struct{} { ch := make(chan struct{}); close(ch); return ch }()

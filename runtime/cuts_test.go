@@ -251,6 +251,13 @@ func TestDeveloperProcess(t *testing.T) {
 	if url == "" {
 		t.Skip("a part of TestCuts")
 	}
+	openDeveloper(t, root, url)
+	select {} // until it is killed
+}
+
+// openDeveloper connects a developer's end that runs the handler in Node.
+func openDeveloper(t testing.TB, root, url string) *runner {
+	t.Helper()
 	fn := &function{Function: nodeFunction("web/A", "src/a.handler")}
 	fn.key = fn.Bundle.Key()
 	opts := Options{Root: root, Dir: filepath.Join(root, fmt.Sprint("state", os.Getpid())), Node: localNode(t), Environ: os.Environ()}
@@ -272,6 +279,10 @@ func TestDeveloperProcess(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	select {} // until it is killed
+	t.Cleanup(func() {
+		conn.Close()
+		factory.close()
+		codes.close()
+	})
+	return r
 }
