@@ -77,7 +77,7 @@ bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure i
 	go test ./builtins/assertions -run '^$$' -bench Thousand
 	go test ./builtins -run '^$$' -bench Resynths -benchtime 1x
 	go test ./starlark -run '^$$' -bench ThousandResources
-	go test ./runtime -run '^$$' -bench . -timeout 20m
+	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|Offline|Save|Cold' -timeout 20m
 
 .PHONY: bench-live
 bench-live: ## Measure the live wire: each figure is printed beside its goal (G1 to G16). SST_SOAK=10m for the whole soak.
