@@ -215,6 +215,33 @@ func TestCache(t *testing.T) {
 	}
 }
 
+// Whatever of the cache is cut short or no sense is made again, for this process and the next.
+func TestDamagedCache(t *testing.T) {
+	root, cache := project(t, mixed), t.TempDir()
+	specs := []Spec{{Kind: Node, Handler: "src/notes.list"}}
+	build := func() *Result {
+		b := Open(Config{Root: root, Cache: cache})
+		defer b.Close()
+		return b.Build(context.Background(), specs)[0]
+	}
+	want := build().Zip()
+	for _, pattern := range []string{"*.zip", "*.json"} {
+		found, err := filepath.Glob(filepath.Join(cache, pattern))
+		must(t, err)
+		if len(found) != 1 {
+			t.Fatalf("%s in the cache: %v", pattern, found)
+		}
+		for name, text := range map[string]string{"empty": "", "cut short": string(want[:len(want)/2])} {
+			must(t, os.WriteFile(found[0], []byte(text), 0o644))
+			for _, process := range []string{"the next", "the one after it"} {
+				if !bytes.Equal(build().Zip(), want) {
+					t.Errorf("%s is %s: another archive in %s process", pattern, name, process)
+				}
+			}
+		}
+	}
+}
+
 func TestCancel(t *testing.T) {
 	b := Open(Config{Root: project(t, mixed)})
 	ctx, cancel := context.WithCancelCause(context.Background())

@@ -29,6 +29,7 @@ const diskEntries = 4000
 
 type diskRecord struct {
 	Hash     string    `json:"hash"`
+	Size     int       `json:"size"` // of the archive: one cut short is none
 	Exports  []string  `json:"exports"`
 	Inputs   []string  `json:"inputs"`
 	Messages []Message `json:"messages,omitempty"`
@@ -56,7 +57,10 @@ func (d *disk) read(root string, u *unit) *unit {
 		return nil
 	}
 	var r diskRecord
-	if json.Unmarshal(data, &r) != nil || r.Hash == "" || !isFile(d.archive(r.Hash)) {
+	if json.Unmarshal(data, &r) != nil || r.Hash == "" {
+		return nil
+	}
+	if info, err := os.Stat(d.archive(r.Hash)); err != nil || info.Size() != int64(r.Size) {
 		return nil
 	}
 	known := *u
@@ -79,11 +83,12 @@ func (d *disk) write(root string, units []*unit) {
 		wg.Go(func() {
 			defer func() { <-slots }()
 			archive := d.archive(u.result.Hash)
-			if !isFile(archive) && replace(archive, d.packer.pack(u.result.Files)) != nil {
+			packed := d.packer.pack(u.result.Files)
+			if info, err := os.Stat(archive); (err != nil || info.Size() != int64(len(packed))) && replace(archive, packed) != nil {
 				return
 			}
 			u.result.archive = archive
-			data, err := json.Marshal(diskRecord{u.result.Hash, u.result.Exports, u.result.Inputs, u.result.Messages, u.stamps})
+			data, err := json.Marshal(diskRecord{u.result.Hash, len(packed), u.result.Exports, u.result.Inputs, u.result.Messages, u.stamps})
 			if err == nil {
 				_ = replace(d.name(root, u), data) // a lost record costs one build
 			}
