@@ -108,7 +108,7 @@ func (t *tool) input(p *project, dir string) (builtins.Input, error) {
 		DefaultRegion: p.defaultRegion,
 		Personal:      p.savedStage,
 		OutDir:        dir,
-		Env:           t.LookupEnv,
+		Env:           t.lookupInput,
 		CacheDir:      t.CacheDir,
 		MaxSteps:      limits.steps,
 		Timeout:       limits.time,
@@ -414,7 +414,7 @@ func (t *tool) account(s *synthesized, results map[string]*bundle.Result, warnin
 
 // envState tells an empty variable from an unset one.
 func (t *tool) envState(name string) string {
-	if value, ok := t.LookupEnv(name); ok {
+	if value, ok := t.lookupInput(name); ok {
 		return "=" + value
 	}
 	return ""

@@ -59,6 +59,11 @@ func (t *tool) open(ctx context.Context, args []string) (*project, error) {
 		return nil, err
 	}
 	t.openLog(p)
+	env, err := t.openEnv(p)
+	if err != nil {
+		return nil, err
+	}
+	t.env.Store(env)
 	p.defaultRegion, err = t.settingsRegion(ctx)
 	return p, err
 }

@@ -76,6 +76,7 @@ type tool struct {
 	flags
 	view View
 	log  *slog.Logger
+	env  envInUse // the project's .env files; nil before a project is open
 
 	onBuild func() // called when a build finds that something has changed; may be nil
 
@@ -100,6 +101,7 @@ var commands = []func(*tool) *cobra.Command{
 	lintCommand,
 	lookupCommand,
 	secretsCommand,
+	envCommand,
 	addCommand,
 	docCommand,
 	fmtCommand,

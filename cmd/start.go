@@ -152,6 +152,7 @@ func (s *starter) run(ctx context.Context) error {
 		Events:  s.event,
 		Version: Version,
 		Secrets: func(ctx context.Context, env map[string]string) (map[string]string, error) {
+			env = s.env.Load().complete(env)
 			if s.live != nil {
 				return completeSecrets(ctx, s.live.secrets, "sst secrets set", env)
 			}
@@ -236,6 +237,11 @@ func (s *starter) drain(files []string) []string {
 
 // synthesize evaluates the project into a folder of its own, so that the one being served stays whole.
 func (s *starter) synthesize(ctx context.Context) (*builtins.Synthesis, *cfn.Assembly, error) {
+	env, err := s.openEnv(s.project) // a .env file may be what was saved
+	if err != nil {
+		return nil, nil, err
+	}
+	s.env.Store(env)
 	s.synths++
 	dir := filepath.Join(s.folder, fmt.Sprint(s.synths))
 	synthesis, err := s.tool.synthesize(ctx, s.engine, s.project, dir, s.mode, nil, nil)
@@ -288,7 +294,7 @@ func (s *starter) tellMissingSecrets(ctx context.Context, m *cfn.Manifest) error
 // watch looks at what a synth read, without the kinds that do not matter. What was saved since it was read has changed
 // already.
 func (s *starter) watch(inputs []builtins.Dependency, without ...string) {
-	files := []string{s.project.file}
+	files := append([]string{s.project.file}, s.env.Load().files...)
 	for _, input := range inputs {
 		if !slices.Contains(without, input.Kind) {
 			files = append(files, input.Name)

@@ -351,5 +351,5 @@ func (t *tool) testEnv(ctx context.Context, p *project, engine *builtins.Engine,
 			}
 		}
 	}
-	return env, nil
+	return t.env.Load().complete(env), nil
 }

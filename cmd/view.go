@@ -41,6 +41,7 @@ type View interface {
 	deployView
 	testView
 	secretView
+	envView
 }
 
 type viewOptions struct {

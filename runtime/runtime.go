@@ -32,7 +32,7 @@ type Options struct {
 	Events  func(Event) // called one at a time; must not block for long. nil: nobody looks
 	Version string      // of the tool
 
-	// Secrets completes the environment of a sandbox: the values of the secrets that it names. It is asked before each
+	// Secrets completes the environment of a sandbox: the values of the secrets that it names, what this machine adds. It is asked before each
 	// invocation and gives the same map when there are none, so it must be quick. nil: nobody knows any.
 	Secrets func(ctx context.Context, env map[string]string) (map[string]string, error)
 
