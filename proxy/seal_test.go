@@ -3,10 +3,12 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -231,5 +233,59 @@ func TestSealedTrust(t *testing.T) {
 	}
 	if r := ask(openSandbox(t, url), time.Second); !r.FunctionError {
 		t.Errorf("not sealed: got %+v", r)
+	}
+}
+
+// The sealed frames of docs/protocol.md, made with keys that anyone can make: another implementation must read these.
+func TestGoldenSealed(t *testing.T) {
+	private := func(b byte) *ecdh.PrivateKey {
+		key, err := ecdh.X25519().NewPrivateKey(bytes.Repeat([]byte{b}, 32))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return key
+	}
+	developer, sandbox := private(1), private(2)
+	stage := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{3}, ed25519.SeedSize))
+	const session = "0199f0b1c2d-01020304"
+	box, err := newSeal(sandbox, developer.PublicKey(), session, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dev, err := newSeal(developer, sandbox.PublicKey(), session, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	init := box.close(&Frame{Version: 1, Type: typeInit, Session: session, Sandbox: "box", Seq: 1, Data: []byte(`{"function":"web/Notes"}`)}, 0, 1)
+	ack := dev.close(&Frame{Version: 1, Type: typeAck, Session: session, Sandbox: "box"}, 1, 1)
+	got := fmt.Sprintf("stage public key: %s\nkey:              %s\nsignature:        %s\n%s\n%s\n",
+		b64.EncodeToString(stage.Public().(ed25519.PublicKey)), b64.EncodeToString(developer.PublicKey().Bytes()),
+		b64.EncodeToString(ed25519.Sign(stage, append([]byte(signInfo), developer.PublicKey().Bytes()...))), init.Append(nil), ack.Append(nil))
+	const file = "testdata/sealed.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil || got != string(want) {
+		t.Errorf("got\n%swant\n%s%v", got, want, err)
+	}
+	page, err := os.ReadFile("../docs/protocol.md")
+	if err != nil || !bytes.Contains(page, want) {
+		t.Errorf("docs/protocol.md does not show %s: %v", file, err)
+	}
+	for _, line := range bytes.Split(want, []byte("\n"))[3:5] {
+		f, err := Decode(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader := dev
+		if f.Type == typeAck {
+			reader = box
+		}
+		if data, ok := reader.open(f); !ok || f.Type == typeInit && string(data) != `{"function":"web/Notes"}` {
+			t.Errorf("%s does not open: %q", line, data)
+		}
 	}
 }

@@ -814,7 +814,13 @@ export async function handler(event, context) {
     request: context.awsRequestId, event: Buffer.from(JSON.stringify(event)), deadline: Date.now() + context.getRemainingTimeInMillis(),
     header: { arn: context.invokedFunctionArn, trace: process.env._X_AMZN_TRACE_ID },
   })
-  if (result.type === undefined) return result.body.length ? JSON.parse(result.body) : null
+  if (result.type === undefined) {
+    try {
+      return result.body.length ? JSON.parse(result.body) : null
+    } catch {
+      throw Object.assign(new Error("the answer is not JSON, which this form of the stub cannot pass on"), { name: "SST.Protocol" })
+    }
+  }
   let message = result.body.toString()
   try { message = JSON.parse(message).errorMessage ?? message } catch {}
   throw Object.assign(new Error(message), { name: result.type })

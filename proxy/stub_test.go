@@ -390,7 +390,8 @@ func TestStubCuts(t *testing.T) {
 	t.Logf("%d cuts", tcp.Cuts())
 }
 
-// The lesser form: a handler under somebody else's runtime client.
+// The lesser form, a handler under somebody else's runtime client, and what is lost by it: numbers that JavaScript has
+// not, bodies that are not JSON, streams, traces. What is never lost is whether the function failed.
 func TestStubHandler(t *testing.T) {
 	t.Parallel()
 	node, err := exec.LookPath("node")
@@ -398,21 +399,36 @@ func TestStubHandler(t *testing.T) {
 		t.Skip("node is not installed")
 	}
 	relay := relaytest.New(t, proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Token: "secret"}, relaytest.Faults{})
-	dialEcho(t, relay.URL)
 	file := filepath.Join(t.TempDir(), "stub.mjs")
 	if err := os.WriteFile(file, proxy.Stub, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	script := `const { handler } = await import(process.argv[1])
-const context = { awsRequestId: "r-1", getRemainingTimeInMillis: () => 20000 }
-console.log(JSON.stringify(await handler({ a: ["ü"] }, context)))
-try { await handler("fail", context) } catch (err) { console.log(err.name) }
+	run := func(name string, remaining int, want string, events ...string) {
+		t.Helper()
+		script := `const { handler } = await import(process.argv[1])
+for (const event of process.argv.slice(3)) {
+  const end = Date.now() + Number(process.argv[2])
+  const context = { awsRequestId: "r-1", getRemainingTimeInMillis: () => end - Date.now() }
+  try {
+    console.log(JSON.stringify(await handler(JSON.parse(event), context)))
+  } catch (err) { console.log(err.name, err.message, Date.now() < end) }
+}
 process.exit()`
-	cmd := exec.Command(node, "--input-type=module", "-e", script, file)
-	cmd.Env = []string{`SST_LIVE={"url":"` + relay.URL + `","function":"f","token":"secret"}`}
-	if out, err := cmd.CombinedOutput(); err != nil || string(out) != "{\"a\":[\"ü\"]}\nFoo.Bar\n" {
-		t.Errorf("got %s, %v", out, err)
+		args := append([]string{"--input-type=module", "-e", script, file, fmt.Sprint(remaining)}, events...)
+		cmd := exec.Command(node, args...)
+		cmd.Env = []string{`SST_LIVE={"url":"` + relay.URL + `","function":"f","token":"secret"}`}
+		if out, err := cmd.CombinedOutput(); err != nil || string(out) != want {
+			t.Errorf("%s: %v\n got %s\nwant %s", name, err, out, want)
+		}
 	}
+	run("nobody there", 1500, "SST.NoDeveloper no developer is connected: run `sst start` true\n"+
+		`{"statusCode":503,"headers":{"content-type":"text/plain; charset=utf-8"},"body":"no developer is connected: run `+"`sst start`"+`\n","isBase64Encoded":false}`+"\n",
+		`{"Records":[]}`, `{"requestContext":{"http":{"method":"GET"}}}`)
+	dialEcho(t, relay.URL)
+	run("values", 20_000, `{"a":["ü"]}`+"\n[9007199254740992,null]\n", `{"a":["ü"]}`, `[9007199254740993, 1e400]`)
+	run("an error", 20_000, "Foo.Bar {\"stackTrace\":[\"\ufffd\"]} true\n", `"fail"`)
+	run("a stream", 20_000, "SST.Protocol the answer is not JSON, which this form of the stub cannot pass on true\n", `"stream"`)
+	run("no answer in time", 1500, "SST.DeadlineNear the developer's end did not answer before the deadline true\n", `"hang"`)
 }
 
 // The signature was made with the AWS SDK's own signer.
