@@ -82,5 +82,10 @@ func loadPath(root, from, module string) string {
 	if !within(root, path) {
 		return ""
 	}
+	if real, err := filepath.EvalSymlinks(path); err == nil { // a link that leads out is for the evaluation to refuse
+		if realRoot, err := filepath.EvalSymlinks(root); err == nil && !within(realRoot, real) {
+			return ""
+		}
+	}
 	return path
 }

@@ -175,6 +175,13 @@ func (s *session) findHandler(spec bundle.Spec) (entry string, exports starlark.
 		}
 		return "", nil, f
 	}
+	if rel, err := filepath.Rel(s.root, file); err == nil {
+		if _, inside := s.resolvePath(s.in.File, "//"+filepath.ToSlash(rel)); !inside {
+			f := interp.Errorf("outside-root", "Outside the project", "%q: %s is a link that leads out of the project (the folder of stacks.star).", spec.Handler, filepath.ToSlash(rel))
+			f.Value = spec.Handler
+			return "", nil, f
+		}
+	}
 	entry = bundle.Entry(s.root, spec)
 	if spec.Kind != bundle.Node && spec.Kind != bundle.Python {
 		return entry, starlark.None, nil

@@ -129,7 +129,7 @@ function check(p, existence) {
     if (inRoot(real) || under(real, dir)) return 'record';
     throw new Refused('ReadRefused', `${p} is a link to ${real}, outside of ${session.root}: the CDK reads only files of the project`);
   }
-  if (under(p, os.tmpdir()) || p === '/dev/null') return 'pass';
+  if (p === os.devNull) return 'pass';
   if (existence) {
     if (under(session.root, p) || under(session.realRoot, p)) return 'pass'; // a folder that the project is in
     const parent = path.dirname(p);
@@ -198,6 +198,14 @@ watch('statSync', 'exists', { absent: noEntry('stat') });
 watch('lstatSync', 'exists', { absent: noEntry('lstat') });
 watch('accessSync', 'exists', { absent: noEntry('access') });
 watch('readlinkSync', 'exists', { absent: noEntry('readlink') });
+
+// Temporary folders that CDK code makes are its own; what else lies beside them is not.
+const { mkdtempSync } = fs;
+fs.mkdtempSync = function (...args) {
+  const made = mkdtempSync.apply(this, args);
+  session.outdirs.push(path.resolve(made), io.realpath(made));
+  return made;
+};
 
 const childProcess = require('child_process');
 for (const name of ['spawn', 'spawnSync', 'exec', 'execSync', 'execFile', 'execFileSync', 'fork']) {
