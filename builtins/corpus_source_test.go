@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/evanw/esbuild/pkg/api"
 )
@@ -28,8 +29,15 @@ type example struct {
 
 const cdkModule = "github.com/aws/aws-cdk-go/awscdk/v2"
 
-// examples reads all of them, sorted by ID.
+// examples gives all of them, sorted by ID. They are read once.
 func examples() ([]*example, error) {
+	list, err := allExamples()
+	return slices.Clone(list), err
+}
+
+var allExamples = sync.OnceValues(readExamples)
+
+func readExamples() ([]*example, error) {
 	dir, err := exec.Command("go", "list", "-m", "-f", "{{.Dir}}", cdkModule).Output()
 	if err != nil {
 		return nil, fmt.Errorf("find the CDK: %w", err)

@@ -1,0 +1,5 @@
+//go:build race
+
+package builtins
+
+const raceDetector = true
