@@ -88,9 +88,9 @@ func (t *tool) awsProblem(err error) error {
 		return err
 	case errors.As(err, &bare):
 		if bare.Have > 0 {
-			return problemf(fmt.Sprintf("Renew it: npx aws-cdk@2 bootstrap aws://%s/%s", bare.Account, bare.Region), "%v", bare)
+			return problemf(fmt.Sprintf("Renew it: sst bootstrap --region %s", bare.Region), "%v", bare)
 		}
-		return problemf(fmt.Sprintf("Once per account and region: npx aws-cdk@2 bootstrap aws://%s/%s. If it is, is %s the region you mean?", bare.Account, bare.Region, bare.Region), "%v", bare)
+		return problemf(fmt.Sprintf("Once per account and region: sst bootstrap --region %s. If that was done, is %s the region you mean?", bare.Region, bare.Region), "%v", bare)
 	case errors.As(err, &account):
 		return problemf("Choose other credentials with --profile or AWS_PROFILE, or correct `stages` of sst.App.", "%v", account)
 	case errors.As(err, &failure):

@@ -102,6 +102,7 @@ var commands = []func(*tool) *cobra.Command{
 	lookupCommand,
 	secretsCommand,
 	envCommand,
+	bootstrapCommand,
 	addCommand,
 	docCommand,
 	fmtCommand,

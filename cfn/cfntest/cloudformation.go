@@ -210,6 +210,9 @@ func (s *Server) describeStacks(r *request, name string) ([]element, *Error) {
 		fields := []element{{"StackName", st.name}, {"StackId", st.arn}, {"CreationTime", stamp(st.created)}, {"StackStatus", st.status},
 			{"DisableRollback", "false"}, {"EnableTerminationProtection", st.protected}, {"Outputs", outputs}, {"Capabilities", capabilities},
 			keyValues("Parameters", "ParameterKey", "ParameterValue", st.params), keyValues("Tags", "Key", "Value", st.tags)}
+		if t, fail := parseTemplate(st.body); fail == nil && t.Description != "" {
+			fields = append(fields, element{"Description", t.Description})
+		}
 		if st.reason != "" {
 			fields = append(fields, element{"StackStatusReason", st.reason})
 		}

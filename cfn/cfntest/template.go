@@ -13,7 +13,8 @@ import (
 // This file reads and checks templates, and computes what their intrinsics come to.
 
 type template struct {
-	Parameters map[string]struct {
+	Description string
+	Parameters  map[string]struct {
 		Type    string
 		Default any
 	}
