@@ -28,7 +28,7 @@ import (
 //	cloud parameter-set NAME VALUE  somebody else puts a secret there
 //	cloud live                   the parts of AWS that live mode needs: a WebSocket API, DynamoDB, Lambda (live_cloud_test.go)
 //	cloud invoke FUNCTION PAYLOAD    an invocation through Lambda's API; `! cloud invoke` wants a function error
-//	cloud invoke-large FUNCTION BYTES    the same with that much random text as "text"
+//	cloud invoke-large FUNCTION BYTES    the same with that much random text as "text"; the answer is abridged
 //	cloud deny-connect, allow-connect    the developer may not, or may, connect to the WebSocket API
 //	cloud expire KEY             API Gateway does not know the key any more, and ends all connections
 //	cloud know KEY               a key of the developer that works again
@@ -118,6 +118,9 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		answer, err := c.live.call(args[1], payload)
 		if err != nil {
 			answer = err.Error()
+		}
+		if n := len(answer); args[0] == "invoke-large" && n > 200 {
+			answer = fmt.Sprintf("%s ... %s (%d bytes)", answer[:20], answer[n-20:], n)
 		}
 		fmt.Fprintln(ts.Stdout(), answer)
 		if (err != nil) != neg {

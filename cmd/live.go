@@ -85,6 +85,7 @@ type live struct {
 	config  aws.Config
 	key     ed25519.PrivateKey
 	secrets *cachedStore
+	bucket  string // for large bodies
 	api     string // id of the WebSocket API
 	url     string // of the WebSocket API, without a stage
 
@@ -226,11 +227,12 @@ func (l *live) deployDebugStack(ctx context.Context, asm *cfn.Assembly) (fresh b
 		return false, err
 	}
 	for _, r := range results {
+		l.bucket = r.Outputs["bucket"]
 		l.api, l.url = r.Outputs["api"], strings.TrimSuffix(r.Outputs["url"], "/")
 		fresh = r.Outcome == cfn.Deployed
 	}
-	if l.api == "" || l.url == "" {
-		return false, problemf("Delete it in the CloudFormation console and start again.", "stack %s has no outputs that name its relay", stack.Name)
+	if l.api == "" || l.url == "" || l.bucket == "" {
+		return false, problemf("Delete it in the CloudFormation console and start again.", "stack %s has no outputs that name its relay and bucket", stack.Name)
 	}
 	return fresh, nil
 }
@@ -378,7 +380,7 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 	}
 	url, given := l.relayAddress(developerStage)
 	link := runtime.Link{
-		URL: url, Key: l.key, Name: l.identity(), TakeOver: l.takeOver, Only: only,
+		URL: url, Key: l.key, Payloads: openPayloadBucket(l.config, l.bucket), Name: l.identity(), TakeOver: l.takeOver, Only: only,
 		Sign: &proxy.Signer{Credentials: l.freshCredentials(), Region: l.config.Region}, State: l.linkState(),
 		Notice: func(n proxy.Notice) { l.view.Notice(n.String() + ".") },
 	}

@@ -61,6 +61,11 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 			return err
 		}
 	}
+	if len(names) == 0 {
+		if err := emptyPayloads(ctx, config, asm); err != nil {
+			return t.awsProblem(err)
+		}
+	}
 	d := &cfn.Deployer{Config: config, Assembly: asm, Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) }}
 	results, kept, err := d.Remove(ctx, stacks)
 	summary := removeSummary{App: asm.Manifest.App, Stage: asm.Manifest.Stage, Region: config.Region, Seconds: time.Since(started).Seconds()}

@@ -54,6 +54,7 @@ type DialOptions struct {
 	Audit     *slog.Logger       // gets one line for each invocation, without a body or a variable; nil: none
 	OnState   func(State, error) // called in order, must not block
 	OnNotice  func(Notice)       // of what other developers do; likewise
+	Payloads  Payloads           // for large bodies; nil: all go over the relay
 	Key       ed25519.PrivateKey // of the stage; with it, only sealed sessions are accepted
 	Heartbeat time.Duration      // between pings while something runs; three times that otherwise; 0 = 4.5 s
 	Lifetime  time.Duration      // of a connection, before the next one is made and takes over; 0 = 110 minutes
@@ -625,6 +626,7 @@ func (c *Conn) frame(sock *socket, f *Frame) error {
 		for _, msg := range held {
 			c.start(l, msg)
 		}
+		c.offer(l)
 	case typeReq:
 		if l.init == nil {
 			l.held = append(l.held, msg)
@@ -807,7 +809,9 @@ func (c *Conn) start(l *devLink, msg *received) {
 		defer c.running.Done()
 		timed, stop := context.WithDeadline(ctx, inv.Deadline)
 		inv.stream = func(contentType string) *Stream { return c.stream(timed, a, contentType) }
-		c.opts.Handler.Invoke(timed, inv)
+		if line.Far == nil || c.bring(timed, a, line.Far) {
+			c.opts.Handler.Invoke(timed, inv)
+		}
 		stop()
 		cancel(context.Canceled)
 		none := errorBody(ErrorNoAnswer, "the function was not answered for")
@@ -866,6 +870,9 @@ func (c *Conn) answer(a *attempt, kind, errType string, body []byte) bool {
 	a.kind, a.body = kind, body
 	l := a.link
 	c.mu.Unlock()
+	if elsewhere := c.store(l, kind, body); elsewhere != nil {
+		kind, body = typeFar, elsewhere
+	}
 	l.post(kind, a.inv.ID, body, c.delivered(a.inv.ID))
 	return true
 }

@@ -27,6 +27,8 @@ const (
 	typePong    = "pong"    // relay -> end
 	typeBye     = "bye"     // both: the sender is leaving, or the receiver must
 	typeNak     = "nak"     // both: a frame was refused, reason in e
+	typeRoom    = "room"    // developer -> sandbox: where its next large event may be put
+	typeFar     = "far"     // developer -> sandbox: where its answer lies
 	typeNotice  = "notice"  // relay -> developer: what others do
 	typeResume  = "resume"  // both: the connection is new; k says what has arrived
 )

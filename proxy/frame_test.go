@@ -25,7 +25,11 @@ const (
 
 // goldenFrames has one of every type; docs/protocol.md shows them.
 var goldenFrames = map[string]Frame{
-	"hello":   {Type: typeHello, Data: []byte(`{"role":"sandbox","min":1,"max":1,"function":"web/Notes"}`)},
+	"hello": {Type: typeHello, Data: []byte(`{"role":"sandbox","min":1,"max":1,"function":"web/Notes"}`)},
+	"room": {Version: 1, Type: typeRoom, To: "5d41402abc4b2a76", Session: "0199f0b1c2d-01020304", Sandbox: "a1b2c3d4e5f60718", Seq: 1, Ack: 1,
+		Data: []byte(`{"at":"payloads/01","put":"https://b.s3.us-east-1.amazonaws.com/payloads/01?X-Amz-Signature=00"}`)},
+	"far": {Version: 1, Type: typeFar, To: "5d41402abc4b2a76", Session: "0199f0b1c2d-01020304", Sandbox: "a1b2c3d4e5f60718", ID: "8f14e45f-ceea-467f-a8d2-0a1b2c3d4e5f.0123456789abcdef", Seq: 3, Ack: 2,
+		Data: []byte(`{"at":"https://b.s3.us-east-1.amazonaws.com/payloads/02?X-Amz-Signature=00","key":"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA","kind":"res"}`)},
 	"notice":  {Type: typeNotice, Code: NoticeTaken, Data: []byte(`{"name":"grace","functions":["web/Notes"]}`)},
 	"welcome": {Type: typeWelcome, Data: []byte(`{"connection":"5d41402abc4b2a76","version":1,"frame":31000,"codecs":["gzip"],"developer":"ada","present":true}`)},
 	"init":    {Type: typeInit, Seq: 1, Data: []byte(`{"function":"web/Notes","runtime":"nodejs24.x","memory":1024,"timeout":10,"arch":"x86_64","env":{"TABLE":"notes"}}`)},

@@ -54,6 +54,7 @@ type Init struct {
 	Timeout  int               `json:"timeout,omitempty"` // seconds
 	Arch     string            `json:"arch,omitempty"`
 	Env      map[string]string `json:"env,omitempty"`
+	Far      bool              `json:"far,omitempty"` // it can reach Payloads
 }
 
 // Respond answers with body. Only the first answer of an invocation counts; it reports whether this was it.

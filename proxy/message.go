@@ -223,7 +223,8 @@ func (w welcome) format() format {
 // reqLine is the line before an event.
 type reqLine struct {
 	Request   string `json:"request"`
-	Remaining int64  `json:"remaining"` // ms until the deadline, when this was sent
+	Remaining int64  `json:"remaining"`     // ms until the deadline, when this was sent
+	Far       *far   `json:"far,omitempty"` // where the event is; nil: after this line
 	Header
 }
 

@@ -157,6 +157,33 @@ function verified(trust, key = "", signature = "") {
   return publicKey("X25519", key)
 }
 
+// A large body goes through a bucket, at an address that the developer's end gave, sealed with a key used once. See far.go.
+const FAR = 256 << 10
+
+function farSeal(key, data) {
+  const c = createCipheriv("aes-256-gcm", key, Buffer.alloc(12))
+  return Buffer.concat([c.update(data), c.final(), c.getAuthTag()])
+}
+
+function farOpen(key, data) {
+  const n = data.length - 16
+  const c = createDecipheriv("aes-256-gcm", key, Buffer.alloc(12)).setAuthTag(data.subarray(n))
+  return gunzipSync(Buffer.concat([c.update(data.subarray(0, n)), c.final()]), { maxOutputLength: MESSAGE })
+}
+
+async function transfer(method, url, body) {
+  for (let tries = 0; ; tries++) {
+    try {
+      const response = await fetch(url, { method, body, signal: AbortSignal.timeout(20000) })
+      if (response.ok) return Buffer.from(await response.arrayBuffer())
+      throw new Error("the bucket answered " + response.status)
+    } catch (err) {
+      if (tries === 2) throw err
+      await sleep(100)
+    }
+  }
+}
+
 // Seal seals and opens the frames of a session.
 class Seal {
   constructor(peer, session) {
@@ -493,7 +520,7 @@ class Sandbox {
     this.probed = clock()
     this.link.open(Buffer.from(JSON.stringify({
       function: id, runtime, timeout, memory: +this.env.AWS_LAMBDA_FUNCTION_MEMORY_SIZE || undefined,
-      arch: process.arch === "arm64" ? "arm64" : "x86_64", env,
+      arch: process.arch === "arm64" ? "arm64" : "x86_64", env, far: true,
     })))
     if (old) clearTimeout(old.timer)
     if (!call) return
@@ -508,9 +535,9 @@ class Sandbox {
   }
 
   post(call) {
-    const line = JSON.stringify({ request: call.request, remaining: Math.max(0, Math.round(call.deadline - Date.now())), ...call.header })
+    const line = JSON.stringify({ request: call.request, remaining: Math.max(0, Math.round(call.deadline - Date.now())), far: call.far, ...call.header })
     call.posted = true
-    this.link.post("req", call.id, Buffer.concat([Buffer.from(line + "\n"), call.event]))
+    this.link.post("req", call.id, Buffer.concat([Buffer.from(line + "\n"), call.far ? Buffer.alloc(0) : call.event]))
   }
 
   nak(f, e) {
@@ -564,12 +591,12 @@ class Sandbox {
     if (!link.ready) link.resumed(0)
     if (!message) return
     const { t, i, body } = message, mine = call && call.id === i
-    if (t === "res" && mine) this.finish(call, { body })
-    else if (t === "err" && mine) {
-      const cut = body.indexOf(10)
-      let type = "Unknown"
-      try { type = JSON.parse(body.subarray(0, cut)).type } catch {}
-      this.finish(call, { type, body: body.subarray(cut + 1) })
+    if ((t === "res" || t === "err") && mine) this.answered(call, t, body)
+    else if (t === "room") link.room = JSON.parse(body)
+    else if (t === "far" && mine) {
+      const { at, key, kind } = JSON.parse(body)
+      transfer("GET", at).then(data => this.answered(call, kind, farOpen(Buffer.from(key, "base64url"), data)))
+        .catch(err => this.fail(call, "SST.Protocol", "the answer could not be fetched: " + err.message))
     } else if (t === "stream" && mine) this.part(call, message)
     else if (t === "end" && mine) {
       const cut = body.indexOf(10)
@@ -579,7 +606,15 @@ class Sandbox {
       this.settle(call)
     } else if (t === "log" && mine) process.stdout.write(body)
     else if (t === "resume") link.resumed(0)
-    else if (!["res", "err", "stream", "end", "log", "ack", "bye"].includes(t)) this.nak(f, "unknown-type")
+    else if (!["res", "err", "stream", "end", "log", "ack", "bye", "far"].includes(t)) this.nak(f, "unknown-type")
+  }
+
+  answered(call, t, body) {
+    if (t === "res") return this.finish(call, { body })
+    const cut = body.indexOf(10)
+    let type = "Unknown"
+    try { type = JSON.parse(body.subarray(0, cut)).type } catch {}
+    this.finish(call, { type, body: body.subarray(cut + 1) })
   }
 
   // stream is the streamed answer of a call: its parts in order go to out, which the caller's open() gives, or are kept.
@@ -646,13 +681,14 @@ class Sandbox {
   }
 
   // run makes one invocation: {request, event, deadline, header} to {body} or {type, body}.
-  run(request) {
+  async run(request) {
+    const far = await this.put(request.event)
     const gap = Date.now() - clock()
     const slept = Math.abs(gap - this.gap) > 30000
     this.gap = gap
     if (this.socket && (slept || Date.now() - this.used > STALE)) this.socket.close()
     return new Promise(done => {
-      const call = this.call = { ...request, id: request.request + "." + nonce(8), started: clock(), looked: clock(), waited: 0, moved: 0, done }
+      const call = this.call = { ...request, far, id: request.request + "." + nonce(8), started: clock(), looked: clock(), waited: 0, moved: 0, done }
       call.watch = setInterval(() => this.look(call), WATCH)
       if (this.link) {
         this.post(call)
@@ -660,6 +696,19 @@ class Sandbox {
       }
       this.reach()
     })
+  }
+
+  // put brings a large event to where the developer's end offered room, and says where and how it is opened.
+  async put(event) {
+    const { room } = this.link || {}
+    if (!room || event.length <= FAR) return
+    const packed = gzipSync(event, { level: 1 }), key = randomBytes(32)
+    if (packed.length <= FAR) return
+    this.link.room = undefined
+    try {
+      await transfer("PUT", room.put, farSeal(key, packed))
+      return { at: room.at, key: key.toString("base64url") }
+    } catch {} // then it goes over the relay
   }
 
   probe() {

@@ -25,6 +25,7 @@ import (
 type Link struct {
 	URL      string // wss://
 	Sign     *proxy.Signer
+	Payloads proxy.Payloads
 	Key      ed25519.PrivateKey // the stage's
 	Name     string             // shown to other developers
 	TakeOver bool
@@ -40,7 +41,7 @@ func (s *Server) Connect(ctx context.Context, link Link) error {
 		return errors.New("a local run has its own relay")
 	}
 	conn, err := proxy.Dial(ctx, proxy.DialOptions{
-		URL: link.URL, Sign: link.Sign, Key: link.Key, Name: link.Name, TakeOver: link.TakeOver, Only: link.Only, OnNotice: link.Notice, Handler: s.runner,
+		URL: link.URL, Sign: link.Sign, Payloads: link.Payloads, Key: link.Key, Name: link.Name, TakeOver: link.TakeOver, Only: link.Only, OnNotice: link.Notice, Handler: s.runner,
 		Logger: s.log, Audit: s.log, OnState: link.State,
 	})
 	if err != nil {

@@ -32,6 +32,9 @@ func (s *Server) read(r *http.Request) (*request, *Error) {
 			req.key, req.Region, req.Service = parts[0], parts[2], services[parts[3]]
 		}
 	}
+	if parts := strings.Split(r.URL.Query().Get("X-Amz-Credential"), "/"); len(parts) == 5 { // a signed address
+		req.key, req.Region, req.Service = parts[0], parts[2], services[parts[3]]
+	}
 	var err error
 	if req.body, err = io.ReadAll(r.Body); err != nil {
 		return req, &Error{400, "IncompleteBody", err.Error()}

@@ -262,7 +262,11 @@ func (s *Server) authenticate(r *http.Request, req *request) (string, *Error) {
 	if req.key == "" {
 		return "", &Error{403, "MissingAuthenticationToken", "Request is missing Authentication Token"}
 	}
-	date, err := time.Parse("20060102T150405Z", r.Header.Get("X-Amz-Date"))
+	stamp := r.Header.Get("X-Amz-Date")
+	if signed := r.URL.Query().Get("X-Amz-Date"); signed != "" {
+		stamp = signed
+	}
+	date, err := time.Parse("20060102T150405Z", stamp)
 	if now := s.now.Add(s.clock); err != nil || now.Sub(date).Abs() > 15*time.Minute {
 		if req.Service == "s3" {
 			return "", &Error{403, "RequestTimeTooSkewed", "The difference between the request time and the current time is too large."}

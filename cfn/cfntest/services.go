@@ -68,6 +68,8 @@ func s3Action(r *http.Request, object string) string {
 		return "CompleteMultipartUpload"
 	case r.Method == http.MethodDelete && q.Has("uploadId"):
 		return "AbortMultipartUpload"
+	case r.Method == http.MethodDelete && object != "":
+		return "DeleteObject"
 	case r.Method == http.MethodPut:
 		return "PutObject"
 	case r.Method == http.MethodHead:
@@ -139,6 +141,9 @@ func (s *Server) s3(w http.ResponseWriter, r *request) {
 	case "PutObject":
 		bucket[r.object] = r.body
 		w.Header().Set("ETag", etag(r.body))
+	case "DeleteObject":
+		delete(bucket, r.object)
+		w.WriteHeader(http.StatusNoContent)
 	case "HeadObject", "GetObject":
 		data, ok := bucket[r.object]
 		if !ok {
