@@ -12,7 +12,7 @@ import (
 // Derive fills the manifest's Apis and Triggers from the templates: what calls a function of the manifest, however it
 // was declared. What leads elsewhere is left out, but for routes, which are listed without a function.
 func Derive(asm *Assembly, m *Manifest) error {
-	m.Apis, m.Triggers = nil, nil
+	m.Apis, m.Triggers, m.Sources, m.Forwards, m.Async = nil, nil, nil, nil, nil
 	asm.setShort(m)
 	known := *asm
 	known.Manifest = m // the resolver names functions as the manifest does
@@ -54,7 +54,10 @@ func (d *derivation) stack(s *Stack) error {
 	}
 	for _, id := range t.Order {
 		r := t.Resources[id]
+		d.source(s, id, r)
 		switch r.Type {
+		case typeFunction, "AWS::Lambda::EventInvokeConfig":
+			d.async(s, id, r)
 		case typeHTTPAPI:
 			d.m.Apis = append(d.m.Apis, d.api(s, id, r))
 		case typeRESTAPI:
@@ -251,6 +254,13 @@ func (d *derivation) rule(s *Stack, id string, r *Resource) {
 		p := object(each)
 		f := d.function(s, p["Arn"])
 		if f == nil {
+			if to, ok := d.sink(s, p["Arn"]); ok && pattern != nil {
+				forward := Forward{Type: "bus", To: to, Filter: d.json(s, pattern), Input: d.text(s, p["Input"])}
+				if bus, ok := d.follow(s, r.Properties["EventBusName"], 0); ok {
+					forward.From = bus.name()
+				}
+				d.m.Forwards = append(d.m.Forwards, forward)
+			}
 			continue
 		}
 		trigger := Trigger{ID: d.pathOf(s, id), Function: f.ID, Stack: s.ID, Input: d.text(s, p["Input"]),
@@ -295,6 +305,13 @@ func (d *derivation) mapping(s *Stack, id string, r *Resource) {
 		Partial:  slices.Contains(d.texts(s, p["FunctionResponseTypes"]), "ReportBatchItemFailures"),
 		Position: d.text(s, p["StartingPosition"]), Enabled: p["Enabled"] == nil || d.truth(s, p["Enabled"]),
 	}
+	if p["MaximumRetryAttempts"] != nil {
+		if n := d.number(s, p["MaximumRetryAttempts"]); n >= 0 {
+			trigger.Retries = &n
+		}
+	}
+	trigger.Bisect = d.truth(s, p["BisectBatchOnFunctionError"])
+	trigger.OnFailure, _ = d.sink(s, object(object(p["DestinationConfig"])["OnFailure"])["Destination"])
 	if criteria := object(p["FilterCriteria"]); len(criteria) > 0 {
 		trigger.Filter = d.json(s, criteria)
 	}
@@ -324,6 +341,15 @@ func sourceType(arn string) string {
 
 func (d *derivation) subscription(s *Stack, id string, r *Resource) {
 	p := r.Properties
+	topic, known := d.follow(s, p["TopicArn"], 0)
+	if to, ok := d.sink(s, p["Endpoint"]); ok && known && d.text(s, p["Protocol"]) == "sqs" {
+		forward := Forward{Type: "topic", From: topic.name(), To: to, RawDelivery: d.truth(s, p["RawMessageDelivery"])}
+		if policy := p["FilterPolicy"]; policy != nil {
+			forward.Filter = d.json(s, policy)
+			forward.FilterScope = cmp.Or(d.text(s, p["FilterPolicyScope"]), "MessageAttributes")
+		}
+		d.m.Forwards = append(d.m.Forwards, forward)
+	}
 	if d.text(s, p["Protocol"]) != "lambda" {
 		return
 	}
@@ -336,7 +362,7 @@ func (d *derivation) subscription(s *Stack, id string, r *Resource) {
 		trigger.Filter = d.json(s, policy)
 		trigger.FilterScope = cmp.Or(d.text(s, p["FilterPolicyScope"]), "MessageAttributes")
 	}
-	if topic, ok := d.follow(s, p["TopicArn"], 0); ok {
+	if known {
 		trigger.ID, trigger.Source = d.pathOf(topic.stack, topic.id), topic.name()
 	}
 	d.m.Triggers = append(d.m.Triggers, trigger)
@@ -356,20 +382,24 @@ func (d *derivation) inlineSubscriptions(s *Stack, id string, r *Resource) {
 // notifications reads the two forms there are: the bucket's own property (one Event, Function) and the CDK's custom
 // resource, which takes that of the S3 API (Events, LambdaFunctionArn).
 func (d *derivation) notifications(s *Stack, id string, r *Resource, configuration map[string]any, bucket target) {
-	for _, key := range []string{"LambdaConfigurations", "LambdaFunctionConfigurations"} {
+	for _, key := range []string{"LambdaConfigurations", "LambdaFunctionConfigurations", "QueueConfigurations", "TopicConfigurations"} {
 		list, _ := configuration[key].([]any)
 		for _, each := range list {
 			p := object(each)
-			arn := p["LambdaFunctionArn"]
-			if arn == nil {
-				arn = p["Function"]
+			var arn any
+			for _, name := range []string{"LambdaFunctionArn", "Function", "QueueArn", "Queue", "TopicArn", "Topic"} {
+				if arn = p[name]; arn != nil {
+					break
+				}
 			}
-			f := d.function(s, arn)
-			if f == nil {
+			trigger := Trigger{Type: "bucket", ID: d.pathOf(bucket.stack, bucket.id), Stack: s.ID,
+				Source: bucket.name(), Enabled: true, Events: d.texts(s, p["Events"])}
+			to := ""
+			if f := d.function(s, arn); f != nil {
+				trigger.Function = f.ID
+			} else if to, _ = d.sink(s, arn); to == "" {
 				continue
 			}
-			trigger := Trigger{Type: "bucket", ID: d.pathOf(bucket.stack, bucket.id), Function: f.ID, Stack: s.ID,
-				Source: bucket.name(), Enabled: true, Events: d.texts(s, p["Events"])}
 			if event := d.text(s, p["Event"]); event != "" {
 				trigger.Events = []string{event}
 			}
@@ -385,6 +415,10 @@ func (d *derivation) notifications(s *Stack, id string, r *Resource, configurati
 				case "suffix":
 					trigger.Suffix = value
 				}
+			}
+			if to != "" {
+				d.m.Forwards = append(d.m.Forwards, Forward{Type: "bucket", From: trigger.Source, To: to, Events: trigger.Events, Prefix: trigger.Prefix, Suffix: trigger.Suffix})
+				continue
 			}
 			d.m.Triggers = append(d.m.Triggers, trigger)
 		}

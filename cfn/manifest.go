@@ -28,6 +28,9 @@ type Manifest struct {
 	Jobs      []Packed   `json:"jobs,omitempty"`
 	Apis      []Api      `json:"apis,omitempty"`
 	Triggers  []Trigger  `json:"triggers,omitempty"`
+	Sources   []Source   `json:"sources,omitempty"`
+	Forwards  []Forward  `json:"forwards,omitempty"`
+	Async     []Async    `json:"async,omitempty"`
 	Secrets   []Secret   `json:"secrets,omitempty"`
 	// Positions maps construct paths to the lines of stacks.star that made them.
 	Positions map[string]Position `json:"positions,omitempty"`
@@ -186,13 +189,55 @@ type Trigger struct {
 	BatchSize   int      `json:"batchSize,omitempty"`
 	Window      int      `json:"window,omitempty"` // seconds of the batching window
 	Partial     bool     `json:"partial,omitempty"`
-	Position    string   `json:"position,omitempty"` // of a stream: LATEST, TRIM_HORIZON
-	Filter      string   `json:"filter,omitempty"`   // JSON: filter policy, filter criteria or event pattern
+	Position    string   `json:"position,omitempty"`  // of a stream: LATEST, TRIM_HORIZON
+	Retries     *int     `json:"retries,omitempty"`   // of a stream's batch; nil: until its records are too old
+	Bisect      bool     `json:"bisect,omitempty"`    // a batch of a stream that failed is split
+	OnFailure   string   `json:"onFailure,omitempty"` // where a batch of a stream goes that is given up, as Source
+	Filter      string   `json:"filter,omitempty"`    // JSON: filter policy, filter criteria or event pattern
 	FilterScope string   `json:"filterScope,omitempty"`
 	RawDelivery bool     `json:"rawDelivery,omitempty"`
 	Events      []string `json:"events,omitempty"` // of a bucket: "s3:ObjectCreated:*"
 	Prefix      string   `json:"prefix,omitempty"`
 	Suffix      string   `json:"suffix,omitempty"`
+}
+
+// Source is a resource of the app that events come from, whether or not something consumes them.
+type Source struct {
+	Type      string `json:"type"` // queue, topic, bus, bucket, table, stream (of Kinesis)
+	ID        string `json:"id"`
+	Stack     string `json:"stack"`
+	LogicalID string `json:"logicalId"`
+	Fifo      bool   `json:"fifo,omitempty"`
+	// Of a queue: seconds that a message is hidden (0: SQS's 30) and delayed, and after how many times it goes to which queue.
+	Visibility int    `json:"visibility,omitempty"`
+	Delay      int    `json:"delay,omitempty"`
+	MaxReceive int    `json:"maxReceive,omitempty"`
+	DeadLetter string `json:"deadLetter,omitempty"` // "<stack>/<logical id>"
+}
+
+// Name is how triggers and others name the source.
+func (s Source) Name() string { return s.Stack + "/" + s.LogicalID }
+
+// Forward is a way of events to something that is no function: from a topic, bus or bucket to a queue or topic.
+type Forward struct {
+	Type        string   `json:"type"` // of the source: topic, bus, bucket
+	From        string   `json:"from"` // "<stack>/<logical id>"; "" is the default bus
+	To          string   `json:"to"`
+	Filter      string   `json:"filter,omitempty"` // as of Trigger
+	FilterScope string   `json:"filterScope,omitempty"`
+	RawDelivery bool     `json:"rawDelivery,omitempty"`
+	Input       string   `json:"input,omitempty"`
+	Events      []string `json:"events,omitempty"`
+	Prefix      string   `json:"prefix,omitempty"`
+	Suffix      string   `json:"suffix,omitempty"`
+}
+
+// Async is what a template says of a function's asynchronous invocations.
+type Async struct {
+	Function   string `json:"function"`
+	Retries    *int   `json:"retries,omitempty"`    // nil: 2
+	DeadLetter string `json:"deadLetter,omitempty"` // queue or topic that gets the event of one that failed
+	OnFailure  string `json:"onFailure,omitempty"`  // one that gets a report of it
 }
 
 // prefix is what stack ids begin with.

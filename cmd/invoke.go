@@ -24,37 +24,60 @@ import (
 
 // invokeVerb runs one function of a running `sst start`.
 func invokeVerb(t *tool) *cobra.Command {
-	var event, body, source string
+	var event, body, source, group string
+	var attributes []string
 	c := &cobra.Command{
-		Use:   "invoke FUNCTION",
-		Short: "Run one function of the running sst start",
-		Long: `Run one function of the running sst start and print its answer.
+		Use:   "invoke FUNCTION|SOURCE",
+		Short: "Run one function of the running sst start, or send to what functions consume",
+		Long: `Run one function of the running sst start and print its answer, or send a message to a source of events.
 
 FUNCTION is its id ("web/Export"), its handler ("src/export.main") or its name in AWS.
-The event is {}, the content of --event FILE ("-" is stdin), or what --source makes around --body.`,
+The event is {}, the content of --event FILE ("-" is stdin), or what --source makes around --body.
+
+SOURCE is a queue, topic, bus, bucket, table or Kinesis stream of the app: "web/Orders", "Orders" or "Queue/Orders"; "default" is the default bus.
+Its consumers get --body in batches and through their filters, again when they fail, until it goes to the queue for dead letters.
+The body is a message's text; for a bus the detail, or {"source": ..., "detail-type": ..., "detail": ...}; for a bucket the key of an object, or
+{"key": ..., "eventName": ...}; for a table the new item, or {"eventName": "MODIFY", "Keys": ..., "NewImage": ..., "OldImage": ...}.`,
+		Example: "  sst invoke web/Export --event event.json\n  sst invoke Queue/Orders --body '{\"id\": 7}'",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
-				return usagef("%s takes one FUNCTION, got %d arguments", c.CommandPath(), len(args))
+				return usagef("%s takes one FUNCTION or SOURCE, got %d arguments", c.CommandPath(), len(args))
 			}
 			if event != "" && (source != "" || body != "") {
 				return usagef("--event is the whole event: it does not go with --source and --body")
 			}
-			if body != "" && source == "" {
-				return usagef("--body needs --source (%s)", strings.Join(runtime.SampleSources(), ", "))
-			}
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			there, err := t.running()
+			if err != nil {
+				return err
+			}
+			id, isSource, err := there.find(args[0])
+			if err != nil {
+				return err
+			}
+			if isSource {
+				if event != "" || source != "" {
+					return usagef("%s is a source of events: give it a --body", id)
+				}
+				return t.send(c.Context(), there, runtime.Delivery{Source: id, Body: body, Group: group, Attributes: pairs(attributes)})
+			}
+			if body != "" && source == "" {
+				return usagef("--body needs --source (%s) where a function is run", strings.Join(runtime.SampleSources(), ", "))
+			}
 			payload, err := t.invokeEvent(event, source, body)
 			if err != nil {
 				return err
 			}
-			return t.invoke(c.Context(), args[0], payload)
+			return t.invoke(c.Context(), there, id, payload)
 		},
 	}
 	c.Flags().StringVar(&event, "event", "", "file with the event as JSON, - for stdin")
 	c.Flags().StringVar(&source, "source", "", "make the event as this source does: "+strings.Join(runtime.SampleSources(), ", "))
-	c.Flags().StringVar(&body, "body", "", "what the event of --source is about: a message, a detail, an object's key, an item")
+	c.Flags().StringVar(&body, "body", "", "what is sent, or what the event of --source is about: a message, a detail, an object's key, an item")
+	c.Flags().StringVar(&group, "group", "", "message group of a FIFO queue, partition key of a Kinesis stream")
+	c.Flags().StringArrayVar(&attributes, "attribute", nil, "NAME=VALUE or NAME:Number=VALUE, an attribute of a message; may be given again")
 	return c
 }
 
@@ -86,20 +109,58 @@ func (t *tool) invokeEvent(file, source, body string) ([]byte, error) {
 	return []byte("{}"), nil
 }
 
+// pairs reads NAME=VALUE.
+func pairs(list []string) map[string]string {
+	all := map[string]string{}
+	for _, each := range list {
+		name, value, _ := strings.Cut(each, "=")
+		all[name] = value
+	}
+	return all
+}
+
 // running is what .sst/start.json says of a running start.
 type running struct {
 	Lambda    string `json:"lambda"`
+	Token     string `json:"token"`
 	Functions []struct {
 		ID, Name, Handler string
 	} `json:"functions"`
+	Sources []struct{ ID, Type string } `json:"sources"`
 }
 
-// find finds a function by id, handler or name.
-func (r *running) find(name string) (id string, err error) {
+const startFirst = "Run `sst start` in another terminal."
+
+// running reads what runs in the project.
+func (t *tool) running() (*running, error) {
+	file, err := t.findFile(nil)
+	if err != nil {
+		return nil, err
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return nil, err
+	}
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(file), ".sst", "start.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, problemf(startFirst, "nothing runs here")
+	}
+	var there running
+	if err == nil {
+		err = json.Unmarshal(data, &there)
+	}
+	return &there, err
+}
+
+// sourceWords are the words in front of "/Orders" that name a type of source.
+var sourceWords = map[string]string{"queue": "queue", "topic": "topic", "eventbus": "bus", "bus": "bus", "bucket": "bucket", "table": "table",
+	"kinesisstream": "stream", "kinesis": "stream", "stream": "stream"}
+
+// find finds a function by id, handler or name, else a source by id, by the last part of it, or by its type and that.
+func (r *running) find(name string) (id string, isSource bool, err error) {
 	var known, same []string
 	for _, fn := range r.Functions {
 		if fn.ID == name || fn.Name == name {
-			return fn.ID, nil
+			return fn.ID, false, nil
 		}
 		if fn.Handler == name {
 			same = append(same, fn.ID)
@@ -108,38 +169,84 @@ func (r *running) find(name string) (id string, err error) {
 	}
 	switch {
 	case len(same) == 1:
-		return same[0], nil
+		return same[0], false, nil
 	case len(same) > 1:
-		return "", problemf("Name one of "+strings.Join(same, ", ")+".", "%d functions have the handler %s", len(same), name)
+		return "", false, problemf("Name one of "+strings.Join(same, ", ")+".", "%d functions have the handler %s", len(same), name)
+	case name == "default":
+		return name, true, nil
+	}
+	word, short, two := strings.Cut(name, "/")
+	kind := sourceWords[strings.ToLower(word)]
+	for _, source := range r.Sources {
+		_, last, _ := cutLast(source.ID)
+		if source.ID == name {
+			return source.ID, true, nil
+		}
+		if last == name || two && kind == source.Type && last == short {
+			same = append(same, source.ID)
+		}
+		known = append(known, source.ID)
+	}
+	switch {
+	case len(same) == 1:
+		return same[0], true, nil
+	case len(same) > 1:
+		return "", false, problemf("Name one of "+strings.Join(same, ", ")+".", "%d sources are called %s", len(same), name)
 	}
 	slices.Sort(known)
-	return "", problemf("", "there is no function %q%s", name, didYouMean(name, known))
+	return "", false, problemf("", "there is no function or source of events %q%s", name, didYouMean(name, known))
 }
 
-func (t *tool) invoke(ctx context.Context, name string, event []byte) error {
-	file, err := t.findFile(nil)
+// cutLast splits a path before its last part.
+func cutLast(path string) (before, last string, found bool) {
+	i := strings.LastIndexByte(path, '/')
+	if i < 0 {
+		return "", path, false
+	}
+	return path[:i], path[i+1:], true
+}
+
+// send brings a message to a source and prints what happens to it, until it is dealt with.
+func (t *tool) send(ctx context.Context, there *running, d runtime.Delivery) error {
+	body, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
-	if file, err = filepath.EvalSymlinks(file); err != nil {
-		return err
-	}
-	const start = "Run `sst start` in another terminal."
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(file), ".sst", "start.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return problemf(start, "nothing runs here")
-	}
-	var there running
-	if err == nil {
-		err = json.Unmarshal(data, &there)
-	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, there.Lambda+"/sst/deliver", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
-	id, err := there.find(name)
+	req.Header.Set("Authorization", "Bearer "+there.Token)
+	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return problemf(startFirst, "the running sst start does not answer: %v", err)
 	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return problemf("", "nothing was sent to %s: %s", d.Source, bytes.TrimSpace(text))
+	}
+	lines := json.NewDecoder(res.Body)
+	for {
+		var line runtime.DeliveryLine
+		if err := lines.Decode(&line); err != nil {
+			return problemf("", "the running sst start ended before the message was dealt with")
+		}
+		if line.Text != "" {
+			fmt.Fprintln(t.Stderr, line.Text)
+		}
+		switch {
+		case line.Done && line.Failed:
+			return problemf("", "the message to %s failed", d.Source)
+		case line.Done:
+			fmt.Fprintf(t.Stdout, "%s: done\n", d.Source)
+			return nil
+		}
+	}
+}
+
+// invoke runs a function and prints its answer.
+func (t *tool) invoke(ctx context.Context, there *running, id string, event []byte) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, there.Lambda+"/2015-03-31/functions/"+url.PathEscape(id)+"/invocations", bytes.NewReader(event))
 	if err != nil {
 		return err
@@ -147,7 +254,7 @@ func (t *tool) invoke(ctx context.Context, name string, event []byte) error {
 	req.Header.Set("X-Amz-Log-Type", "Tail")
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return problemf(start, "the running sst start does not answer: %v", err)
+		return problemf(startFirst, "the running sst start does not answer: %v", err)
 	}
 	defer res.Body.Close()
 	body, err := io.ReadAll(res.Body)

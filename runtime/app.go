@@ -42,7 +42,7 @@ func (fn *function) same(other *function) bool {
 }
 
 // newApp reads an assembly. Notices are for what is left out.
-func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack, logicalID string) (string, bool)) (*app, []string) {
+func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack, logicalID string) (string, bool)) (*app, *cfn.Resolver, []string) {
 	if asm.Manifest.Region != "" {
 		region = asm.Manifest.Region
 	}
@@ -67,7 +67,7 @@ func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack
 		}
 		a.ordered = append(a.ordered, fn)
 	}
-	return a, notices
+	return a, resolver, notices
 }
 
 // localEnv is the environment that Lambda would give the function, with credentials that open nothing.

@@ -171,9 +171,16 @@ func (s *Server) later(req request) bool {
 	}
 	go func() {
 		trigger := req.trigger
+		retries := s.network.retries(req.fn.ID)
+		failed := true
+		defer func() { req.report.end(failed) }()
 		for try := 0; ; try++ {
 			got, err := s.invoke(s.ctx, req, nil)
-			if err == nil && !got.FunctionError || try == len(retryAfter) || s.ctx.Err() != nil {
+			if failed = err != nil || got.FunctionError; !failed || s.ctx.Err() != nil {
+				return
+			}
+			if try >= retries {
+				s.network.gaveUp(req, got, err, try+1)
 				return
 			}
 			wait := time.NewTimer(retryAfter[try])

@@ -17,6 +17,7 @@ type request struct {
 	event   []byte
 	trigger string // in words
 	header  proxy.Header
+	report  *report // of an asynchronous one: who wants to know how it ends; nil: nobody
 
 	// stream, when given, takes an answer that the function streams, as it comes: all of got.Stream. Otherwise such an
 	// answer is collected.

@@ -52,6 +52,7 @@ type Server struct {
 	lambda  string
 	relayTo string
 	watcher *watcher
+	network *network
 	keyring *keyring
 	answers answers // of Lambda authorizers
 
@@ -93,6 +94,7 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	s.ctx, s.cancel = context.WithCancelCause(context.WithoutCancel(ctx))
 	s.app.Store(&app{functions: map[string]*function{}, names: map[string]*function{}})
 	s.events = openEvents(opts.Events)
+	s.network = &network{server: s, queues: map[string]*queue{}, shards: map[string]*shard{}}
 	defer func() {
 		if err != nil {
 			s.Close()
@@ -183,6 +185,7 @@ func (s *Server) listen() error {
 	s.relay = proxy.NewRelay(proxy.RelayOptions{Profile: proxy.ProfileFast, Token: s.token, Logger: s.log})
 	mux := http.NewServeMux()
 	mux.Handle("/relay", s.relay)
+	mux.HandleFunc(deliverPath, s.serveDeliver)
 	mux.HandleFunc("/", s.serveLambda)
 	s.lambda = "http://" + l.Addr().String()
 	s.relayTo = "ws://" + l.Addr().String() + "/relay"
@@ -209,11 +212,12 @@ func (s *Server) update(asm *cfn.Assembly) error {
 		}
 	}
 	var next *app
+	var resolver *cfn.Resolver
 	var notices []string
 	if s.opts.Live {
 		next = liveApp(asm.Manifest)
 	} else {
-		next, notices = newApp(asm, s.opts.Region, s.addressOf)
+		next, resolver, notices = newApp(asm, s.opts.Region, s.addressOf)
 	}
 	for _, text := range notices {
 		s.events.send(Notice{Text: text})
@@ -230,6 +234,7 @@ func (s *Server) update(asm *cfn.Assembly) error {
 		s.route(next)
 		s.tellSigned(next.apis)
 		s.reschedule(next)
+		s.network.rewire(next, asm, resolver)
 	}
 	s.pool.reap(idleTime, s.stale)
 	if err := s.writeStart(next); err != nil {
@@ -306,6 +311,7 @@ func (s *Server) close() {
 	if s.factory != nil { // first of all: what runs in a worker ends with it
 		s.factory.close()
 	}
+	s.network.running.Wait()
 	if s.pool != nil {
 		s.pool.end()
 	}
@@ -409,6 +415,13 @@ type startFile struct {
 	Apis      map[string]string `json:"apis"`
 	Lambda    string            `json:"lambda"`
 	Functions []startFunction   `json:"functions"`
+	Sources   []startSource     `json:"sources"`
+}
+
+// startSource is something that `sst invoke` brings messages to.
+type startSource struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
 }
 
 type startFunction struct {
@@ -434,6 +447,7 @@ func (s *Server) writeStart(a *app) error {
 	for _, fn := range a.ordered {
 		file.Functions = append(file.Functions, startFunction{fn.ID, fn.Name, fn.Handler})
 	}
+	file.Sources = append([]startSource{}, s.network.list()...)
 	slices.SortFunc(file.Functions, func(a, b startFunction) int { return strings.Compare(a.ID, b.ID) })
 	data, err := json.MarshalIndent(file, "", "  ")
 	if err != nil {
