@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"sst/builtins/jsii"
+	"sst/cfn"
 	"sst/starlark/diag"
 )
 
@@ -63,7 +64,11 @@ seen. What CloudFormation would refuse makes the exit code 1.`,
 			if !validate {
 				return nil
 			}
-			findings, err := t.validate(c.Context(), p)
+			asm, err := cfn.Open(p.out)
+			if err != nil {
+				return err
+			}
+			findings, err := t.validate(c.Context(), p, asm)
 			switch {
 			case err != nil:
 				return err

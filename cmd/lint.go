@@ -18,6 +18,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"sst/cfn"
 	"sst/runtime/bundle"
 	interp "sst/starlark"
 	"sst/starlark/diag"
@@ -28,9 +29,9 @@ func lintCommand(t *tool) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "lint [FILE]",
 		Short: "Check stacks.star and its handlers, with the project's own ESLint and tsc",
-		Long: `Check the app: stacks.star and what it loads, the handlers that it names, and what is allowed but most
-likely not meant (names that nothing uses, account ids and secrets in the file, permissions for everything).
-Beside that, the project's own ESLint and the type check of its own TypeScript run; one that is not
+		Long: `Check the app: stacks.star and what it loads, the handlers that it names, the templates by the CDK's own rules
+(once per distinct template), and what is allowed but most likely not meant (names that nothing uses, account
+ids and secrets in the file, permissions for everything). Beside that, the project's own ESLint and the type check of its own TypeScript run; one that is not
 installed is named.
 
 Warnings do not fail the command, errors do. --fix lets ESLint repair what it can, and formats the Starlark files.`,
@@ -118,7 +119,8 @@ func unrepeated(list diag.List) diag.List {
 	})
 }
 
-// lintStarlark evaluates the app, which finds handlers and exports too, and looks at all Starlark files of the project.
+// lintStarlark evaluates the app, which finds handlers and exports too, has the CDK's rules look at its templates, and looks
+// at all Starlark files of the project.
 func (t *tool) lintStarlark(ctx context.Context, p *project) (diag.List, error) {
 	found, err := t.lintFiles(p)
 	if err != nil {
@@ -134,7 +136,8 @@ func (t *tool) lintStarlark(ctx context.Context, p *project) (diag.List, error) 
 		return found, err
 	}
 	defer os.RemoveAll(work)
-	synthesis, err := t.synthesize(ctx, engine, p, filepath.Join(work, "lint"), forLocal, nil, nil)
+	dir := filepath.Join(work, "lint")
+	synthesis, err := t.synthesize(ctx, engine, p, dir, forDeploy, nil, nil)
 	var list diag.List
 	switch {
 	case errors.As(err, &list):
@@ -142,7 +145,13 @@ func (t *tool) lintStarlark(ctx context.Context, p *project) (diag.List, error) 
 	case err != nil:
 		return found, err
 	}
-	return append(found, synthesis.Warnings...), nil
+	asm, err := cfn.Open(dir)
+	if err != nil {
+		return found, err
+	}
+	asm.Manifest = synthesis.Manifest
+	refused, err := t.validate(ctx, p, asm)
+	return slices.Concat(found, synthesis.Warnings, refused), err
 }
 
 // lintFiles looks at the Starlark files of the project without running them.

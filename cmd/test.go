@@ -253,6 +253,9 @@ func describeApp(root, dir string, synthesis *builtins.Synthesis) (*assertions.A
 		app.Functions = append(app.Functions, f.ID)
 		names[f.Bundle.Key()] = f.Handler
 	}
+	for _, packed := range slices.Concat(m.Sites, m.Jobs) {
+		names[packed.Bundle.Key()] = packed.ID
+	}
 	for _, w := range synthesis.Warnings {
 		app.Warnings = append(app.Warnings, w.Error())
 	}

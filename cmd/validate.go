@@ -28,12 +28,8 @@ func (p *project) verdictName(template []byte) string {
 	return filepath.Join(p.state, "cache", "verdicts", hex.EncodeToString(hash.Sum(nil))+".json")
 }
 
-// validate gives what the rules object to in the assembly in p.out, at the lines of stacks.star that made it.
-func (t *tool) validate(ctx context.Context, p *project) (diag.List, error) {
-	asm, err := cfn.Open(p.out)
-	if err != nil {
-		return nil, err
-	}
+// validate gives what the rules object to in an assembly, at the lines of stacks.star that made it.
+func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (diag.List, error) {
 	var stacks []*cfn.Stack
 	for queue := asm.Stacks; len(queue) > 0; queue = queue[1:] {
 		nested, err := queue[0].Nested()
