@@ -549,7 +549,7 @@ func (l *live) offer(ctx context.Context, asm *cfn.Assembly) error {
 	}
 	l.wanted = stubbed
 	switch {
-	case l.auto:
+	case l.auto && !change.loses():
 		change.Then = "deploy"
 	case l.running != nil:
 		change.Then = "queue"
@@ -557,7 +557,7 @@ func (l *live) offer(ctx context.Context, asm *cfn.Assembly) error {
 		change.Then = "wait"
 	}
 	l.view.Pending(change)
-	if l.auto {
+	if change.Then == "deploy" {
 		l.entered(ctx)
 	}
 	return nil

@@ -3,7 +3,7 @@ package cmd
 import (
 	"cmp"
 	"fmt"
-	"reflect"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -40,8 +40,15 @@ type change struct {
 }
 
 type changedResource struct {
-	ID   string `json:"id"` // construct path without "<stage>-<app>-", or stack and logical id
-	Type string `json:"type"`
+	ID          string          `json:"id"` // construct path without "<stage>-<app>-", or stack and logical id
+	Type        string          `json:"type"`
+	Replacement cfn.Replacement `json:"replacement,omitempty"`
+	DataLost    bool            `json:"dataLost,omitempty"`
+}
+
+// loses says whether something that a resource holds is gone afterwards. A function's log goes with the function.
+func (c *change) loses() bool {
+	return slices.ContainsFunc(slices.Concat(c.Changed, c.Removed), func(r changedResource) bool { return r.DataLost && r.Type != "AWS::Logs::LogGroup" })
 }
 
 func (c *change) empty() bool { return len(c.Added)+len(c.Changed)+len(c.Removed) == 0 }
@@ -49,24 +56,45 @@ func (c *change) empty() bool { return len(c.Added)+len(c.Changed)+len(c.Removed
 // changeBetween compares the templates of two assemblies. The debug stack is not the app's.
 func changeBetween(before, after *cfn.Assembly) (change, error) {
 	c := change{Added: []changedResource{}, Changed: []changedResource{}, Removed: []changedResource{}}
-	old, err := resourcesOf(before)
+	old, err := appStacks(before)
 	if err != nil {
 		return c, err
 	}
-	now, err := resourcesOf(after)
+	now, err := appStacks(after)
 	if err != nil {
 		return c, err
 	}
-	for key, r := range now {
-		if was, ok := old[key]; !ok {
-			c.Added = append(c.Added, r.changedResource)
-		} else if !reflect.DeepEqual(was.what, r.what) {
-			c.Changed = append(c.Changed, r.changedResource)
+	for _, id := range slices.Sorted(maps.Keys(merge(old, now))) {
+		was, err := templateOf(old[id])
+		if err != nil {
+			return c, err
 		}
-	}
-	for key, r := range old {
-		if _, ok := now[key]; !ok {
-			c.Removed = append(c.Removed, r.changedResource)
+		is, err := templateOf(now[id])
+		if err != nil {
+			return c, err
+		}
+		stack := cmp.Or(now[id], old[id])
+		d := cfn.Compare(was, is)
+		for _, r := range d.Resources {
+			one := changedResource{ID: stack.Short + "/" + r.LogicalID, Type: r.Type, Replacement: r.Replacement, DataLost: r.DataLost}
+			of := stack
+			if r.Action == cfn.Delete {
+				of = old[id]
+			}
+			if path := cmp.Or(of.Path(r.LogicalID), r.Path); path != "" {
+				one.ID = strings.TrimSuffix(after.Manifest.ShortPath(path), "/Resource")
+			}
+			switch r.Action {
+			case cfn.Add:
+				c.Added = append(c.Added, one)
+			case cfn.Delete:
+				c.Removed = append(c.Removed, one)
+			default:
+				c.Changed = append(c.Changed, one)
+			}
+		}
+		if len(d.Outputs)+len(d.Other) > 0 {
+			c.Changed = append(c.Changed, changedResource{ID: stack.Short, Type: "outputs"})
 		}
 	}
 	for _, list := range [][]changedResource{c.Added, c.Changed, c.Removed} {
@@ -77,35 +105,26 @@ func changeBetween(before, after *cfn.Assembly) (change, error) {
 	return c, nil
 }
 
-type comparedResource struct {
-	changedResource
-	what any
+func merge(a, b map[string]*cfn.Stack) map[string]*cfn.Stack {
+	all := maps.Clone(a)
+	maps.Copy(all, b)
+	return all
 }
 
-// resourcesOf gives what would be deployed, by stack and logical id; outputs of a stack count as one of its resources.
-func resourcesOf(asm *cfn.Assembly) (map[string]comparedResource, error) {
-	all := map[string]comparedResource{}
+// templateOf is nil for a stack that is not there.
+func templateOf(s *cfn.Stack) (*cfn.Template, error) {
+	if s == nil {
+		return nil, nil
+	}
+	return s.Template()
+}
+
+// appStacks gives the app's own stacks, nested ones too, by id.
+func appStacks(asm *cfn.Assembly) (map[string]*cfn.Stack, error) {
+	all := map[string]*cfn.Stack{}
 	var add func(s *cfn.Stack) error
 	add = func(s *cfn.Stack) error {
-		t, err := s.Template()
-		if err != nil {
-			return err
-		}
-		for id, r := range t.Resources {
-			if r.Type == "AWS::CDK::Metadata" {
-				continue
-			}
-			name := s.Short + "/" + id
-			if path := s.Path(id); path != "" {
-				name = strings.TrimSuffix(asm.Manifest.ShortPath(path), "/Resource")
-			}
-			shown := *r
-			shown.Metadata = nil
-			all[s.ID+" "+id] = comparedResource{changedResource{name, r.Type}, shown}
-		}
-		if len(t.Outputs) > 0 {
-			all[s.ID+" "] = comparedResource{changedResource{s.Short, "outputs"}, t.Outputs}
-		}
+		all[s.ID] = s
 		below, err := s.Nested()
 		for _, nested := range below {
 			if err := add(nested); err != nil {
@@ -138,7 +157,7 @@ func (v *humanView) Pending(c change) {
 	}{{v.green.Sprint("+"), c.Added}, {v.yellow.Sprint("~"), c.Changed}, {v.red.Sprint("-"), c.Removed}} {
 		for _, r := range list.items {
 			if lines++; lines <= shownChanges {
-				fmt.Fprintf(&b, "  %s %s  %s\n", list.mark, r.ID, v.dim.Sprint(r.Type))
+				fmt.Fprintf(&b, "  %s %s  %s%s\n", list.mark, r.ID, v.dim.Sprint(r.Type), v.consequence(r))
 			}
 		}
 	}
@@ -152,6 +171,21 @@ func (v *humanView) Pending(c change) {
 		fmt.Fprintf(&b, "%s deploys it after the deployment under way.\n", v.bold.Sprint("ENTER"))
 	}
 	v.printf("%s", b.String())
+}
+
+// consequence says what a change does to a resource beside being one.
+func (v *humanView) consequence(r changedResource) string {
+	text := ""
+	switch r.Replacement {
+	case cfn.Replace:
+		text = "  " + v.red.Sprint("is replaced")
+	case cfn.Maybe:
+		text = "  " + v.yellow.Sprint("may be replaced")
+	}
+	if r.DataLost {
+		text += "  " + v.red.Sprint("its data is lost")
+	}
+	return text
 }
 
 func (v *jsonView) Pending(c change) { v.emit("pending", c) }
