@@ -468,7 +468,7 @@ func (c *Conn) serve(sock *socket) error {
 
 // heartbeat pings the relay, notices silence and a sleep of the machine, and drops what has expired.
 func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
-	tick := min(time.Second, c.opts.Heartbeat/4)
+	tick := min(500*time.Millisecond, c.opts.Heartbeat/4)
 	t := time.NewTicker(tick)
 	defer t.Stop()
 	lastPing, lastHello, lastSweep := time.Now(), time.Now(), time.Now()

@@ -130,6 +130,7 @@ func TestSandboxes(t *testing.T) {
 
 // BenchmarkGoalWire prints the other goals that the wire meets by itself: G1, G3, G4, G6, G8, G9.
 func BenchmarkGoalWire(b *testing.B) {
+	debug.FreeOSMemory() // of the benchmarks before
 	for b.Loop() {
 		_, url := newRelay(b, RelayOptions{})
 		conn := dial(b, url, func(_ context.Context, inv *Invocation) {
