@@ -80,12 +80,18 @@ func (s *session) lookupCommand() string {
 func WantsLookup(d *diag.Diagnostic) bool { return d.Code == missingLookup || d.Code == unknownAccount }
 
 // regionKnown says whether the app has a region of its own.
-func (s *session) regionKnown() bool {
+func (s *session) regionKnown() bool { return s.region() != "" }
+
+// region is that of the app, "" when only the deployment knows it.
+func (s *session) region() string {
 	if s.app == nil {
-		return false
+		return ""
 	}
 	region, _ := starlark.AsString(s.app.members["region"])
-	return region != "" && !strings.Contains(region, "${Token[")
+	if strings.Contains(region, "${Token[") {
+		return ""
+	}
+	return region
 }
 
 // missing adds the lookups without an answer to what a synth ended with. They come first: the CDK goes on with made up values, and
@@ -97,7 +103,8 @@ func (s *session) missing(err error) ([]Lookup, error) {
 	}
 	for _, d := range list {
 		if d.Code == unknownAccount && s.regionKnown() {
-			return []Lookup{{Key: AccountKey(s.in.Stage), Span: d.Span}}, err
+			props, _ := json.Marshal(map[string]string{"region": s.region()})
+			return []Lookup{{Key: AccountKey(s.in.Stage), Props: props, Span: d.Span}}, err
 		}
 	}
 	asked, failed := s.host.Missing(context.WithoutCancel(s.ctx))

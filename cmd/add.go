@@ -44,11 +44,14 @@ npm does the fetching, with its own settings (registry, proxy, credentials); no 
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			p, err := t.open(c.Context(), nil)
+			file, err := t.findFile(nil) // the same for all stages
 			if err != nil {
 				return err
 			}
-			a, err := t.openAdding(p)
+			if file, err = filepath.EvalSymlinks(file); err != nil {
+				return err
+			}
+			a, err := t.openAdding(&project{file: file, root: filepath.Dir(file)})
 			if err != nil {
 				return err
 			}
@@ -143,7 +146,7 @@ func (a *adding) pin(ctx context.Context, archive, file string, by []string) (*j
 	}
 	if !m.HasAssembly {
 		return nil, problemf("A package of constructs that can be used from Python can be used here as well.",
-			"%s %s is not written with jsii, so that it can be used from TypeScript only", m.Name, m.Version)
+			"%s %s is no package of constructs written with jsii: it can be used from TypeScript only", m.Name, m.Version)
 	}
 	if err := fits(m, "aws-cdk-lib", jsii.CDKVersion); err != nil {
 		return nil, err
@@ -281,6 +284,13 @@ func (a *adding) fetchAll(ctx context.Context) error {
 		}
 		fetched++
 	}
-	a.view.Notice(fmt.Sprintf("%d of %d libraries fetched; the others are here.", fetched, len(a.pins)))
+	switch {
+	case len(a.pins) == 0:
+		a.view.Notice(builtins.LockFile + " names no libraries. To add one: sst add PACKAGE")
+	case fetched == 0:
+		a.view.Notice(fmt.Sprintf("All libraries of %s are here: %d.", builtins.LockFile, len(a.pins)))
+	default:
+		a.view.Notice(fmt.Sprintf("Fetched %d of the %d libraries of %s; the others were here.", fetched, len(a.pins), builtins.LockFile))
+	}
 	return nil
 }

@@ -188,7 +188,9 @@ func (a *asker) ask(ctx context.Context, l builtins.Lookup) (json.RawMessage, er
 	q := lookup.Question{Provider: l.Provider, Props: l.Props}
 	if a.account == "" {
 		var props struct{ Region string }
-		json.Unmarshal(l.Props, &props) // the question about the account has none
+		if err := json.Unmarshal(l.Props, &props); err != nil {
+			return nil, err
+		}
 		config, err := a.tool.awsConfig(ctx, a.project, props.Region)
 		if err != nil {
 			return nil, err
