@@ -97,7 +97,7 @@ type live struct {
 }
 
 func (l *live) run(ctx context.Context, began time.Time) error {
-	l.builder = bundle.Open(bundle.Config{Root: l.project.root, Mode: bundle.Deploy, Cache: filepath.Join(l.project.state, "cache", "bundles")})
+	l.builder = bundle.Open(bundle.Config{Root: l.project.root, Mode: bundle.Deploy, Cache: filepath.Join(l.project.state, "cache", "bundles"), NoSites: true})
 	defer l.builder.Close()
 	l.outcome = make(chan error, 1)
 	l.mode = forLive

@@ -40,6 +40,9 @@ type Config struct {
 	// Requirements installs the dependencies that a Python function's source folder declares and returns the files
 	// to add; nil leaves them out, with a warning for Deploy.
 	Requirements func(ctx context.Context, spec Spec, dir string) ([]File, error)
+	// NoSites puts a page that says so in the place of sites that a command builds, as a Live builder does: a stage that
+	// is developed on is looked at through the site's own server.
+	NoSites bool
 	// LookupEnv gives the commands that build sites what tools need to run; nil gives them nothing.
 	LookupEnv func(name string) (string, bool)
 	// Notice says what takes long; nil says nothing.
@@ -166,6 +169,9 @@ func (b *Builder) unitOf(spec Spec, file string) *unit {
 	data, _ := json.Marshal(same) // Options.Esbuild that is not JSON fails when it is parsed
 	if b.config.Mode == Live {
 		data = append(data, "live"...)
+	}
+	if b.config.NoSites && spec.Kind == Site {
+		data = append(data, "not built"...)
 	}
 	if rel, err := filepath.Rel(b.config.Root, file); err == nil {
 		file = filepath.Join(b.root, rel)

@@ -62,7 +62,7 @@ func (b *Builder) site(ctx context.Context, u *unit) {
 			return
 		}
 		u.result.Inputs = sources
-		if b.config.Mode == Live {
+		if b.config.Mode == Live || b.config.NoSites {
 			u.result.Files = []File{{Name: "index.html", Data: []byte(sitePlaceholder), Mode: 0o644}}
 			return
 		}

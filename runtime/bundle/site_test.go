@@ -36,11 +36,17 @@ func buildSite(t *testing.T, ctx context.Context, config Config, o SiteOptions) 
 // A developer's machine serves a site by the site's own server, so nothing is run for it.
 func TestSiteLive(t *testing.T) {
 	root := siteOf(t)
-	r := buildSite(t, t.Context(), Config{Root: root, Mode: Live}, SiteOptions{Command: "exit 1", Output: "dist"})
-	if r.Failed() || len(r.Files) != 1 || !strings.Contains(string(r.Files[0].Data), "sst start") {
-		t.Errorf("Build = %v, %v, want a page that says why there is no other", r.Files, r.Messages)
+	for _, config := range []Config{{Root: root, Mode: Live}, {Root: root, Cache: t.TempDir(), NoSites: true}} {
+		r := buildSite(t, t.Context(), config, SiteOptions{Command: "exit 1", Output: "dist"})
+		if r.Failed() || len(r.Files) != 1 || !strings.Contains(string(r.Files[0].Data), "sst start") {
+			t.Errorf("Build = %v, %v, want a page that says why there is no other", r.Files, r.Messages)
+		}
+		config.NoSites, config.Mode = false, Deploy
+		if r = buildSite(t, t.Context(), config, SiteOptions{Command: "exit 1", Output: "dist"}); !r.Failed() {
+			t.Errorf("Build = %v, want the command's failure: the page is no result of it", r.Files)
+		}
 	}
-	r = buildSite(t, t.Context(), Config{Root: root, Mode: Live}, SiteOptions{Output: "src", Index: "index.html"})
+	r := buildSite(t, t.Context(), Config{Root: root, Mode: Live}, SiteOptions{Output: "src", Index: "index.html"})
 	if r.Failed() || len(r.Files) != 1 || string(r.Files[0].Data) != "hello" {
 		t.Errorf("Build = %v, %v, want the files of a site without a command", r.Files, r.Messages)
 	}
