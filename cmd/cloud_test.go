@@ -31,6 +31,7 @@ import (
 //	cloud invoke-large FUNCTION BYTES    the same with that much random text as "text"; the answer is abridged
 //	cloud deny-connect, allow-connect    the developer may not, or may, connect to the WebSocket API
 //	cloud expire KEY             API Gateway does not know the key any more, and ends all connections
+//	cloud forget KEY             the account does not know the key any more
 //	cloud know KEY               a key of the developer that works again
 //	cloud calls                  prints what was called since the last time
 func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
@@ -128,6 +129,8 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		}
 	case "expire":
 		c.live.forget(args[1])
+	case "forget":
+		c.Forget(args[1])
 	case "know":
 		c.live.know(args[1], relaytest.Key{Secret: "secret", ARN: "arn:aws:iam::" + cfntest.Account + ":user/tester"})
 		c.Know(args[1])

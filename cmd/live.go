@@ -114,6 +114,7 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 	if l.config, err = l.awsConfig(ctx, l.project, asm.Manifest.Region); err != nil {
 		return err
 	}
+	l.config.Credentials = l.freshCredentials(l.config.Credentials)
 	if err := l.consent(ctx, asm.Manifest); err != nil {
 		return err
 	}
@@ -381,7 +382,7 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 	url, given := l.relayAddress(developerStage)
 	link := runtime.Link{
 		URL: url, Key: l.key, Payloads: openPayloadBucket(l.config, l.bucket), Name: l.identity(), TakeOver: l.takeOver, Only: only,
-		Sign: &proxy.Signer{Credentials: l.freshCredentials(), Region: l.config.Region}, State: l.linkState(),
+		Sign: &proxy.Signer{Credentials: l.config.Credentials, Region: l.config.Region}, State: l.linkState(),
 		Notice: func(n proxy.Notice) { l.view.Notice(n.String() + ".") },
 	}
 	began, told := time.Now(), false
@@ -468,23 +469,26 @@ func (l *live) identity() string {
 	return fmt.Sprintf("%s@%s:%s", name, host, l.project.root)
 }
 
+// credentialTime is how old credentials may be that do not say when they expire.
+const credentialTime = 5 * time.Second
+
 // freshCredentials gives those of the settings as they are now: tools that fetch credentials write them into the shared
-// files again and again, which the SDK reads once.
-func (l *live) freshCredentials() aws.CredentialsProvider {
-	provider := l.config.Credentials
+// files again and again, which the SDK reads once. Those that know when they expire are renewed by their own provider.
+func (l *live) freshCredentials(provider aws.CredentialsProvider) aws.CredentialsProvider {
 	var mu sync.Mutex
-	first := true
+	read := time.Now()
 	return aws.CredentialsProviderFunc(func(ctx context.Context) (aws.Credentials, error) {
 		mu.Lock()
 		defer mu.Unlock()
-		if !first {
-			again, err := l.awsConfig(ctx, l.project, l.config.Region)
-			if err != nil {
-				return aws.Credentials{}, err
-			}
-			provider = again.Credentials
+		c, err := provider.Retrieve(ctx)
+		if err == nil && c.CanExpire || time.Since(read) < credentialTime {
+			return c, err
 		}
-		first = false
+		again, err := l.awsConfig(ctx, l.project, l.config.Region)
+		if err != nil {
+			return aws.Credentials{}, err
+		}
+		provider, read = again.Credentials, time.Now()
 		return provider.Retrieve(ctx)
 	})
 }

@@ -67,3 +67,10 @@ func (s *Server) Know(key string) {
 	defer s.mu.Unlock()
 	s.keys[key] = ""
 }
+
+// Forget ends an access key id.
+func (s *Server) Forget(key string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.keys, key)
+}
