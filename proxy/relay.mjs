@@ -11,7 +11,7 @@ import { createHash, createHmac } from "node:crypto"
 
 const VERSION = 1, FRAME = 31000
 const LEASE = 180 // s without a hello, which comes every minute, after which a developer's end counts as gone
-const FRESH = 5000 // ms for which a registration is not read again
+const FRESH = 1000 // ms for which the registry is not read again: so long may frames go to who had a function before
 const REGISTRY = { pk: { S: "developers" }, sk: { S: "registry" } }
 const LIFE = 3 * 3600 // s, longer than a connection can live
 const roles = { developer: "developer", stub: "sandbox" } // by stage; an emulator's stage has any name and says nothing
