@@ -182,6 +182,9 @@ func code(err error) string {
 	return ""
 }
 
+// ErrorCode is the error code of an AWS service, "" for any other error.
+func ErrorCode(err error) string { return code(err) }
+
 func message(err error) string {
 	var api smithy.APIError
 	if errors.As(err, &api) {

@@ -19,6 +19,9 @@ import (
 //	cloud fail WHAT STACK ID REASON...   a create, update, delete or rollback of a resource fails
 //	cloud fault ACTION CODE MESSAGE...   each call of the action is refused; ACTION "" ends that
 //	cloud slow STACK ID DURATION  a resource takes that long, in virtual time
+//	cloud log STACK/ID TEXT...   a line of a log group
+//	cloud answer ok|error JSON LOG...  what functions answer and log
+//	cloud await-log STACK/ID TEXT... the same between two looks of somebody who follows the log
 //	cloud clock DURATION         AWS's clock is ahead of the machine's
 //	cloud furnish                a VPC, a hosted zone, a parameter and an image, to be looked up
 //	cloud deny ROLE              nobody may assume the role
@@ -82,6 +85,31 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		d, err := time.ParseDuration(args[3])
 		ts.Check(err)
 		c.slow[args[1]+"/"+args[2]] = d
+	case "log":
+		c.Log(logGroup(ts, c, args[1]), strings.Join(args[2:], " "))
+	case "await-log": // a line that comes between two looks of somebody who follows the log
+		read := func() {
+			for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				for _, call := range c.Calls() {
+					if call.Action == "FilterLogEvents" {
+						return
+					}
+				}
+				if time.Now().After(deadline) {
+					ts.Fatalf("nobody reads the log")
+				}
+			}
+		}
+		read()
+		c.Log(logGroup(ts, c, args[1]), strings.Join(args[2:], " "))
+		read()
+		read() // what the one before gave is printed
+	case "answer":
+		answer := cfntest.Answer{Payload: args[2], Log: strings.Join(args[3:], " ") + "\n"}
+		if args[1] == "error" {
+			answer.Error = "Unhandled"
+		}
+		c.Serve(func(string, []byte) cfntest.Answer { return answer })
 	case "clock":
 		ahead, err := time.ParseDuration(args[1])
 		ts.Check(err)
@@ -141,6 +169,18 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("unknown: cloud %s", args[0])
 	}
+}
+
+// logGroup is the physical name of a log group given as STACK/ID.
+func logGroup(ts *testscript.TestScript, c *cloud, name string) string {
+	stack, id, _ := strings.Cut(name, "/")
+	for _, d := range c.Deployed(stack, "us-east-1") {
+		if d.LogicalID == id {
+			return d.Physical
+		}
+	}
+	ts.Fatalf("there is no %s", name)
+	return ""
 }
 
 type cloud struct {

@@ -22,6 +22,8 @@ type deployView interface {
 	Removed(removeSummary)
 	// Differs prints what a deployment would change.
 	Differs(diffSummary)
+	// LogLine prints a line that a deployed function has logged.
+	LogLine(function string, at time.Time, line string)
 	// Stacks prints how stacks are.
 	Stacks(stateSummary)
 }
@@ -239,3 +241,18 @@ func (v *jsonView) Progress(m *cfn.Manifest, e cfn.Progress) {
 func (v *jsonView) Deployed(s deploySummary) { v.emit("deployed", s) }
 func (v *jsonView) Removed(s removeSummary)  { v.emit("removed", s) }
 func (v *jsonView) Stacks(s stateSummary)    { v.emit("stacks", s) }
+
+// LogLine prints a line of a deployed function's log, for programs as well.
+func (v *humanView) LogLine(_ string, at time.Time, line string) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	fmt.Fprintf(v.out, "%s %s\n", at.Local().Format("2006-01-02 15:04:05.000"), strings.TrimRight(line, "\r\n"))
+}
+
+func (v *jsonView) LogLine(function string, at time.Time, line string) {
+	v.emit("log", struct {
+		Time     time.Time `json:"time"`
+		Function string    `json:"function"`
+		Line     string    `json:"line"`
+	}{at, function, strings.TrimRight(line, "\r\n")})
+}

@@ -28,8 +28,9 @@ func invokeVerb(t *tool) *cobra.Command {
 	var attributes []string
 	c := &cobra.Command{
 		Use:   "invoke FUNCTION|SOURCE",
-		Short: "Run one function of the running sst start, or send to what functions consume",
-		Long: `Run one function of the running sst start and print its answer, or send a message to a source of events.
+		Short: "Run one function, or send to what functions consume",
+		Long: `Run one function and print its answer, or send a message to a source of events. A function is that of the running sst start; when none
+runs here, or --stage names another stage, the one that is deployed: its answer goes to stdout, the end of its log to stderr.
 
 FUNCTION is its id ("web/Export"), its handler ("src/export.main") or its name in AWS.
 The event is {}, the content of --event FILE ("-" is stdin), or what --source makes around --body.
@@ -49,9 +50,16 @@ The body is a message's text; for a bus the detail, or {"source": ..., "detail-t
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
-			there, err := t.running()
+			there, err := t.running(c.Context())
 			if err != nil {
 				return err
+			}
+			if there == nil {
+				payload, err := t.invokeEvent(event, source, body)
+				if err != nil {
+					return err
+				}
+				return t.invokeDeployed(c.Context(), args[0], payload)
 			}
 			id, isSource, err := there.find(args[0])
 			if err != nil {
@@ -121,6 +129,7 @@ func pairs(list []string) map[string]string {
 
 // running is what .sst/start.json says of a running start.
 type running struct {
+	Stage     string `json:"stage"`
 	Lambda    string `json:"lambda"`
 	Token     string `json:"token"`
 	Functions []struct {
@@ -131,8 +140,8 @@ type running struct {
 
 const startFirst = "Run `sst start` in another terminal."
 
-// running reads what runs in the project.
-func (t *tool) running() (*running, error) {
+// running reads what runs in the project; nil when nothing of the chosen stage does and there are credentials for what is deployed.
+func (t *tool) running(ctx context.Context) (*running, error) {
 	file, err := t.findFile(nil)
 	if err != nil {
 		return nil, err
@@ -141,14 +150,18 @@ func (t *tool) running() (*running, error) {
 		return nil, err
 	}
 	data, err := os.ReadFile(filepath.Join(filepath.Dir(file), ".sst", "start.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, problemf(startFirst, "nothing runs here")
-	}
 	var there running
 	if err == nil {
 		err = json.Unmarshal(data, &there)
 	}
-	return &there, err
+	if !errors.Is(err, fs.ErrNotExist) && (err != nil || t.stage == "" || there.Stage == t.stage) {
+		return &there, err
+	}
+	source, err := t.credentialSource(ctx)
+	if err == nil && source == "" {
+		err = problemf(startFirst+" With AWS credentials, the deployed function is invoked.", "nothing runs here")
+	}
+	return nil, err
 }
 
 // sourceWords are the words in front of "/Orders" that name a type of source.
@@ -266,11 +279,16 @@ func (t *tool) invoke(ctx context.Context, there *running, id string, event []by
 		json.Unmarshal(body, &refused)
 		return problemf("", "%s was not invoked: %s", id, refused.Message)
 	}
-	if tail, err := base64.StdEncoding.DecodeString(res.Header.Get("X-Amz-Log-Result")); err == nil {
+	return t.invoked(id, body, res.Header.Get("X-Amz-Log-Result"), res.Header.Get("X-Amz-Function-Error"))
+}
+
+// invoked prints what an invocation came to.
+func (t *tool) invoked(id string, answer []byte, log, failed string) error {
+	if tail, err := base64.StdEncoding.DecodeString(log); err == nil {
 		t.Stderr.Write(tail)
 	}
-	fmt.Fprintf(t.Stdout, "%s\n", bytes.TrimSuffix(body, []byte("\n")))
-	if res.Header.Get("X-Amz-Function-Error") != "" {
+	fmt.Fprintf(t.Stdout, "%s\n", bytes.TrimSuffix(answer, []byte("\n")))
+	if failed != "" {
 		return problemf("", "%s failed", id)
 	}
 	return nil

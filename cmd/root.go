@@ -92,6 +92,7 @@ var commands = []func(*tool) *cobra.Command{
 	initCommand,
 	startCommand,
 	invokeVerb,
+	logsCommand,
 	buildCommand,
 	deployCommand,
 	diffCommand,

@@ -132,6 +132,18 @@ func (s *Server) onStack(r *request, st *stack) ([]element, *Error) {
 			s.set(st, "UPDATE_ROLLBACK_COMPLETE", "")
 		})
 		return nil, nil
+	case "DescribeStackResource":
+		id := r.form.Get("LogicalResourceId")
+		t, fail := parseTemplate(st.body)
+		if fail != nil || !st.resources[id] {
+			return nil, invalid("Resource %s does not exist for stack %s", id, st.name)
+		}
+		physical := scope{s, st, t, nil}.physical(id)
+		if arn := st.nested[id]; arn != "" {
+			physical = arn
+		}
+		return []element{{"StackResourceDetail", []element{{"StackName", st.name}, {"StackId", st.arn}, {"LogicalResourceId", id}, {"PhysicalResourceId", physical},
+			{"ResourceType", t.Resources[id].Type}, {"LastUpdatedTimestamp", stamp(st.created)}, {"ResourceStatus", st.last(id)}}}}, nil
 	case "DescribeStackResources":
 		var all [][]element
 		if t, fail := parseTemplate(st.body); fail == nil {

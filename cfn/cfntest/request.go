@@ -41,11 +41,13 @@ func (s *Server) read(r *http.Request) (*request, *Error) {
 	}
 	switch target := r.Header.Get("X-Amz-Target"); {
 	case target != "":
-		req.Action = strings.TrimPrefix(target, "AmazonSSM.")
+		req.Action = strings.TrimPrefix(strings.TrimPrefix(target, "AmazonSSM."), "Logs_20140328.")
 		if err := json.Unmarshal(req.body, &req.json); err != nil {
 			return req, &Error{400, "SerializationException", err.Error()}
 		}
 		req.Stack, _ = req.json["Name"].(string)
+	case req.Service == "lambda":
+		req.Action, req.Stack = lambdaAction(r)
 	case req.Service == "route53":
 		req.Action, req.Stack = r.Method, r.URL.Path
 	case versions[req.Service] != "":
@@ -141,7 +143,12 @@ func (r *request) answer(w http.ResponseWriter, fields ...element) {
 
 func (r *request) refuse(w http.ResponseWriter, e *Error) {
 	switch r.Service {
-	case "ssm", "kms", "cloudcontrolapi":
+	case "lambda":
+		w.Header().Set("Content-Type", "application/json")
+		w.Header().Set("X-Amzn-Errortype", e.Code)
+		w.WriteHeader(e.Status)
+		json.NewEncoder(w).Encode(map[string]string{"Type": "User", "Message": e.Message})
+	case "ssm", "kms", "cloudcontrolapi", "logs":
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.WriteHeader(e.Status)
 		json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message})

@@ -53,22 +53,24 @@ type Server struct {
 	options Options
 	http    *httptest.Server
 
-	mu      sync.Mutex // guards all below
-	now     time.Time  // of the request being served
-	calls   []Call
-	fault   func(Call) *Error
-	keys    map[string]string // access key id → role name, "" for the account's own
-	grants  map[string]grant  // of confined keys
-	denied  map[string]bool   // roles that nobody may assume
-	roles   map[string]bool   // names of the roles there are
-	buckets map[string]map[string][]byte
-	uploads map[string]*upload
-	clock   time.Duration         // how far this clock is ahead of the machine's
-	params  map[string]*parameter // region/name
-	stacks  []*stack
-	fails   map[string]string // failure key → reason
-	land    Landscape
-	serial  int
+	mu       sync.Mutex // guards all below
+	now      time.Time  // of the request being served
+	calls    []Call
+	fault    func(Call) *Error
+	keys     map[string]string // access key id → role name, "" for the account's own
+	grants   map[string]grant  // of confined keys
+	denied   map[string]bool   // roles that nobody may assume
+	roles    map[string]bool   // names of the roles there are
+	buckets  map[string]map[string][]byte
+	uploads  map[string]*upload
+	clock    time.Duration         // how far this clock is ahead of the machine's
+	params   map[string]*parameter // region/name
+	logs     map[string][]logLine  // by log group
+	answerer func(name string, event []byte) Answer
+	stacks   []*stack
+	fails    map[string]string // failure key → reason
+	land     Landscape
+	serial   int
 }
 
 // New starts a server; Close ends it.
@@ -83,7 +85,7 @@ func New(o Options) *Server {
 		o.PageSize = 100
 	}
 	s := &Server{options: o, keys: map[string]string{Key: ""}, denied: map[string]bool{}, roles: map[string]bool{},
-		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, grants: map[string]grant{}, fails: map[string]string{}}
+		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = s.http.URL
 	return s
@@ -202,7 +204,7 @@ func (s *Server) Objects(bucket string) int {
 	return len(s.buckets[bucket])
 }
 
-var services = map[string]string{"cloudformation": "cloudformation", "sts": "sts", "s3": "s3", "ssm": "ssm", "ec2": "ec2", "route53": "route53", "kms": "kms",
+var services = map[string]string{"lambda": "lambda", "logs": "logs", "cloudformation": "cloudformation", "sts": "sts", "s3": "s3", "ssm": "ssm", "ec2": "ec2", "route53": "route53", "kms": "kms",
 	"elasticloadbalancing": "elasticloadbalancing", "cloudcontrolapi": "cloudcontrolapi"}
 
 // confined is what the bootstrap roles may use.
@@ -242,6 +244,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.sts(w, req)
 	case "ssm":
 		s.ssm(w, req)
+	case "lambda":
+		s.lambda(w, req)
+	case "logs":
+		s.cloudwatchLogs(w, req)
 	case "ec2":
 		s.ec2(w, req)
 	case "route53":
