@@ -77,6 +77,7 @@ bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure i
 	go test ./builtins/assertions -run '^$$' -bench Thousand
 	go test ./builtins -run '^$$' -bench Resynths -benchtime 1x
 	go test ./starlark -run '^$$' -bench ThousandResources
+	go test ./cfn -run '^$$' -bench 'Deploy' -benchtime 1x
 	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|Offline|Save|Cold' -timeout 20m
 
 .PHONY: bench-live

@@ -36,6 +36,8 @@ import (
 //	cloud expire KEY             API Gateway does not know the key any more, and ends all connections
 //	cloud forget KEY             the account does not know the key any more
 //	cloud know KEY               a key of the developer that works again
+//	cloud tally NAME             keeps how many calls there were since the last time, polls left out
+//	cloud at-most A B            the tally of A is no more than that of B
 //	cloud calls                  prints what was called since the last time
 func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 	if neg && (len(args) == 0 || args[0] != "invoke") {
@@ -165,6 +167,23 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 	case "calls":
 		for _, call := range c.Calls() {
 			fmt.Fprintln(ts.Stdout(), call.Service, call.Action)
+		}
+	case "tally":
+		n := 0
+		for _, call := range c.Calls() {
+			switch call.Action {
+			case "DescribeStacks", "DescribeStackEvents", "DescribeChangeSet": // polls
+			default:
+				n++
+			}
+		}
+		ts.Setenv("TALLY_"+args[1], fmt.Sprint(n))
+	case "at-most":
+		var a, b int
+		fmt.Sscan(ts.Getenv("TALLY_"+args[1]), &a)
+		fmt.Sscan(ts.Getenv("TALLY_"+args[2]), &b)
+		if ts.Logf("%s: %d calls, %s: %d", args[1], a, args[2], b); a == 0 || a > b {
+			ts.Fatalf("%d calls, want at most %d", a, b)
 		}
 	default:
 		ts.Fatalf("unknown: cloud %s", args[0])
