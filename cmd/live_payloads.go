@@ -103,6 +103,9 @@ func (b *payloadBucket) empty(ctx context.Context) error {
 // emptyPayloads empties the payload bucket of a stage that was live.
 func emptyPayloads(ctx context.Context, config aws.Config, asm *cfn.Assembly) error {
 	stack := asm.Stack(debugStackName(asm.Manifest))
+	if stack == nil {
+		return nil
+	}
 	d := &cfn.Deployer{Config: config, Assembly: asm}
 	states, _, err := d.Status(ctx, []*cfn.Stack{stack}, false)
 	if err != nil {
