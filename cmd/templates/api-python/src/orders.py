@@ -1,9 +1,13 @@
+import base64
 import json
 import uuid
 
 
 def create(event, context):
-    order = parse(event.get("body"))
+    body = event.get("body")
+    if event.get("isBase64Encoded"):  # API Gateway encodes bodies of content types that it does not know as text
+        body = base64.b64decode(body).decode()
+    order = parse(body)
     if order is None:
         return _json(400, {"message": 'The body is JSON of the form {"item": "tea", "quantity": 2}.'})
     print("order", order["id"], order["item"])

@@ -8,7 +8,9 @@ export interface Order {
 }
 
 export async function create(event: APIGatewayProxyEventV2): Promise<APIGatewayProxyStructuredResultV2> {
-  const order = parse(event.body);
+  // API Gateway encodes bodies of content types that it does not know as text, such as that of `curl -d`.
+  const body = event.isBase64Encoded ? Buffer.from(event.body ?? "", "base64").toString() : event.body;
+  const order = parse(body);
   if (order === undefined) {
     return json(400, { message: 'The body is JSON of the form {"item": "tea", "quantity": 2}.' });
   }
