@@ -37,7 +37,7 @@ that changes in AWS is shown; ENTER deploys it, or --auto does. When start ends,
 --restore, puts the code back.
 
 Without AWS credentials, or with --local, everything happens on this machine: nothing is deployed, nothing leaves it. Each
-Api has a port here, and save stacks.star, and the app is synthesized again in the running process.
+Api has a port here, and a saved stacks.star is synthesized again in the running process.
 
 The project's own ESLint and type check run beside it and never hold a reload up (--no-lint leaves them out).`,
 		Example: "  sst start\n  sst start --auto\n  sst start --local --port 8080",
