@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -28,6 +29,7 @@ It reads files and runs nothing: no Node, no network, no code of the project.`,
 				return err
 			}
 			defer closeLog()
+			debug.SetGCPercent(lspGCPercent)
 			out := t.Stdout
 			if out == os.Stdout { // nothing but the protocol may reach it
 				os.Stdout = os.Stderr
@@ -58,6 +60,10 @@ It reads files and runs nothing: no Node, no network, no code of the project.`,
 	c.Flags().Bool("stdio", true, "talk on stdin and stdout; there is nothing else, editors say it anyway")
 	return c
 }
+
+// lspGCPercent is how much garbage may pile up beside what is kept: a server lives as long as its editor, beside its
+// other servers.
+const lspGCPercent = 50
 
 var errEditorGone = errors.New("the editor's process has ended")
 

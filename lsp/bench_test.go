@@ -137,6 +137,7 @@ func BenchmarkServer(b *testing.B) {
 		c.initialize(root)
 		warm(b, c, command, path, text)
 		end(b, c, command)
+		small(b, binary)
 	}
 }
 
@@ -174,6 +175,7 @@ func warm(b *testing.B, c *testClient, command *exec.Cmd, path, text string) {
 	text = strings.Join(lines, "\n")
 	c.open(path, text)
 	c.diagnosed(path, 1)
+	fmt.Printf("%-42s %d MiB (goal 80)\n", "resident memory after open", memory(command.Process.Pid))
 	version := 1
 	edit := func(where int, add string) { // in a comment, so that the file stays as it is
 		version++
@@ -252,7 +254,17 @@ func warm(b *testing.B, c *testClient, command *exec.Cmd, path, text string) {
 	}
 	line("cancel -> reply, behind other requests", cancel, 5, "")
 
-	opened := memory(command.Process.Pid)
+	before, start := cpu(command.Process.Pid), time.Now()
+	for range 100 {
+		edit(target+3, "t")
+		if err := c.request("textDocument/completion", at(path, testPosition{target, 25}), nil); err != nil {
+			b.Fatal(err)
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	fmt.Printf("%-42s %.1f %% of a core (goal 15)\n", "typing, a key and a completion each 50 ms", 100*(cpu(command.Process.Pid)-before).Seconds()/time.Since(start).Seconds())
+
+	asked := memory(command.Process.Pid)
 	for i := range 10_000 {
 		edit(target+3, "z")
 		if i%20 == 0 {
@@ -261,7 +273,66 @@ func warm(b *testing.B, c *testClient, command *exec.Cmd, path, text string) {
 			}
 		}
 	}
-	fmt.Printf("%-42s %d MiB (goal 80); after 10,000 edits %d MiB (goal 120)\n", "resident memory after all of the above", opened, memory(command.Process.Pid))
+	fmt.Printf("%-42s %d MiB; after 10,000 edits %d MiB (goal 120)\n", "resident memory after all of the above", asked, memory(command.Process.Pid))
+}
+
+// small measures what is not about a long file: completion in one of 200 lines, diagnostics with 20 loaded files.
+func small(b *testing.B, binary string) {
+	root := project(b)
+	c, command := spawn(b, binary, root)
+	c.initialize(root)
+	defer end(b, c, command)
+
+	path := filepath.Join(root, "stacks.star")
+	c.open(path, bigFile(200)+"\nprobe = cdk.aws_lambda.Function(web, \"Probe\", )\n#\n")
+	c.diagnosed(path, 1)
+	probe := strings.Count(bigFile(200), "\n") + 1
+	var s samples
+	for i := range 320 {
+		c.change(path, i+2, map[string]any{"range": testRange{testPosition{probe + 1, 1}, testPosition{probe + 1, 1}}, "text": "x"})
+		f := func() {
+			if err := c.request("textDocument/completion", at(path, testPosition{probe, 46}), nil); err != nil {
+				b.Fatal(err)
+			}
+		}
+		if i < 20 {
+			f()
+		} else {
+			s.time(f)
+		}
+	}
+	line("completion: keywords, file of 200 lines", s, 10, "")
+
+	main := "app = sst.App(\"a\")\nstack = sst.Stack(app, \"s\")\n"
+	for i := range 20 {
+		part := fmt.Sprintf("def make_%d(stack):\n    bucket = cdk.aws_s3.Bucket(stack, \"B%d\", versioned = True)\n    return bucket\n", i, i) + strings.Repeat("# more\n", 200)
+		if err := os.WriteFile(filepath.Join(root, fmt.Sprintf("part%d.star", i)), []byte(part), 0o644); err != nil {
+			b.Fatal(err)
+		}
+		main = fmt.Sprintf("load(\"./part%d.star\", \"make_%d\")\n", i, i) + main + fmt.Sprintf("make_%d(stack)\n", i)
+	}
+	other := filepath.Join(root, "other.star")
+	c.open(other, main+"#\n")
+	c.diagnosed(other, 1)
+	last := strings.Count(main, "\n")
+	var diagnostics samples
+	for i := range 60 {
+		c.change(other, i+2, map[string]any{"range": testRange{testPosition{last, 1}, testPosition{last, 1}}, "text": "x"})
+		diagnostics.time(func() { c.diagnosed(other, i+2) })
+	}
+	line("edit -> diagnostics, 20 loaded files", diagnostics, 400, "")
+}
+
+// cpu is the processor time that a process has had, 0 where that is not known.
+func cpu(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0
+	}
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // clock ticks, 100 a second on every Linux
 }
 
 // memory is the resident memory of a process in MiB, 0 where that is not known.

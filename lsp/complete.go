@@ -518,6 +518,10 @@ func (r *completions) item(c candidate, area protocol.Range, index int) protocol
 	return item
 }
 
+// maxLists is how many lists can still be asked about: the one that is shown and the one that replaces it. Each holds on
+// to all that was known of the file when it was made, which is megabytes for a long one.
+const maxLists = 2
+
 // completionLists remembers the documentation of the last lists, for resolve.
 type completionLists struct {
 	mu    sync.Mutex
@@ -529,7 +533,7 @@ func (l *completionLists) keep(docs []func() (builtins.About, bool)) int {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lists = append(l.lists, docs)
-	if len(l.lists) > 8 {
+	if len(l.lists) > maxLists {
 		l.lists = l.lists[1:]
 		l.first++
 	}

@@ -42,7 +42,8 @@ type Server struct {
 	answered map[string]bool               // cancelled while queued or running
 	timers   map[string]*time.Timer        // by path: diagnostics to come
 
-	queue   chan func()
+	queue   chan func()   // what the editor waits for
+	resting chan func()   // what is done when it waits for nothing: diagnostics
 	done    chan struct{} // closed when Serve ends
 	workers sync.WaitGroup
 	lists   completionLists
@@ -70,7 +71,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, current: newSnapshot(opts), running: map[string]context.CancelFunc{}, answered: map[string]bool{}, timers: map[string]*time.Timer{},
-		queue: make(chan func(), 1024), done: make(chan struct{}),
+		queue: make(chan func(), 1024), resting: make(chan func(), 1024), done: make(chan struct{}),
 	}
 	return s
 }
@@ -148,11 +149,19 @@ func (s *Server) close() {
 	s.workers.Wait()
 }
 
-// work does the jobs one after another, those that are left at the end too.
+// work does the jobs one after another, requests before diagnostics; of what is left at the end the requests.
 func (s *Server) work() {
 	for {
 		select {
 		case job := <-s.queue:
+			job()
+			continue
+		default:
+		}
+		select {
+		case job := <-s.queue:
+			job()
+		case job := <-s.resting:
 			job()
 		case <-s.done:
 			for {
@@ -269,6 +278,14 @@ func (s *Server) request(ctx context.Context, cancel context.CancelFunc, m messa
 func (s *Server) enqueue(job func()) {
 	select {
 	case s.queue <- job:
+	case <-s.done:
+	}
+}
+
+// enqueueResting gives the worker a job for when nobody waits.
+func (s *Server) enqueueResting(job func()) {
+	select {
+	case s.resting <- job:
 	case <-s.done:
 	}
 }

@@ -100,5 +100,5 @@ func (s *Server) diagnoseSoon(path string, after time.Duration) {
 	if timer := s.timers[path]; timer != nil {
 		timer.Stop()
 	}
-	s.timers[path] = time.AfterFunc(after, func() { s.enqueue(func() { s.publish(path) }) })
+	s.timers[path] = time.AfterFunc(after, func() { s.enqueueResting(func() { s.publish(path) }) })
 }
