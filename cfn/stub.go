@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
@@ -432,6 +433,8 @@ func (d *Deployer) Stubbed(ctx context.Context, states []State) ([]string, error
 				name := state.Stack.Short + "/" + id
 				if f := d.manifest().functionOf(state.Stack, id); f != nil {
 					name = f.ID
+				} else if path, ok := t.Resources[id].Metadata["aws:cdk:path"].(string); ok { // of another build than the last one here
+					name = d.manifest().ShortPath(strings.TrimSuffix(strings.TrimSuffix(path, "/Resource"), "/Resource"))
 				}
 				found[i] = append(found[i], name)
 			}

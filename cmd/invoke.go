@@ -154,8 +154,12 @@ func (t *tool) running(ctx context.Context) (*running, error) {
 	if err == nil {
 		err = json.Unmarshal(data, &there)
 	}
-	if !errors.Is(err, fs.ErrNotExist) && (err != nil || t.stage == "" || there.Stage == t.stage) {
+	live := err == nil && there.Lambda == "" // on AWS, where its functions are invoked and come here from
+	if !errors.Is(err, fs.ErrNotExist) && !live && (err != nil || t.stage == "" || there.Stage == t.stage) {
 		return &there, err
+	}
+	if live && t.stage == "" {
+		t.stage = there.Stage
 	}
 	source, err := t.credentialSource(ctx)
 	if err == nil && source == "" {
