@@ -93,6 +93,7 @@ var commands = []func(*tool) *cobra.Command{
 	startCommand,
 	invokeVerb,
 	logsCommand,
+	shellCommand,
 	buildCommand,
 	deployCommand,
 	diffCommand,
