@@ -185,6 +185,7 @@ func failureDiagnostic(p *project, err error) *diag.Diagnostic {
 // failureHints are what to do about reasons that say it badly.
 var failureHints = []struct{ reason, hint string }{
 	{"CloudWatch Logs role ARN must be set", "API Gateway needs a role for its logs, once per account and region: set it under API Gateway, Settings, CloudWatch log role ARN."},
+	{"Insufficient permissions to enable logging", "The role that CloudFormation deploys with needs logs:CreateLogDelivery, logs:PutResourcePolicy and logs:DescribeResourcePolicies, or the access log of the API has to be off."},
 	{"is not authorized to perform", "The role that CloudFormation deploys with lacks that permission."},
 	{"cannot be deleted as it is in use by", "Deploy the stack that uses the export first, without the use, and then this one."},
 	{"already exists", "Something of that name was made outside this stack. Remove it, or give this one another name."},
