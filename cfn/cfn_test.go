@@ -73,7 +73,7 @@ func codes(m *Manifest, version string) map[string]Code {
 	for _, f := range m.Functions {
 		file, _, _ := strings.Cut(f.Handler, ".")
 		content := file + version
-		all[hexOf(f.Handler)] = Code{Hash: hexOf("code " + content), Zip: func() []byte { return []byte("zip of " + content) }}
+		all[hexOf(f.Handler)] = Code{Hash: hexOf("code " + content), Zip: func() ([]byte, error) { return []byte("zip of " + content), nil }}
 	}
 	return all
 }

@@ -23,7 +23,7 @@ import (
 // called only when the assembly does not have it yet.
 type Code struct {
 	Hash string
-	Zip  func() []byte
+	Zip  func() ([]byte, error)
 }
 
 // Finish puts the real code into an assembly that was synthesized with placeholders: codes maps a bundle's key to its
@@ -291,7 +291,11 @@ func (f *finisher) archives(src, dst string, ids []string, entries map[string]as
 				if err := os.MkdirAll(filepath.Dir(full), 0o755); err != nil {
 					return err
 				}
-				return os.WriteFile(full, code.Zip(), 0o644)
+				data, err := code.Zip()
+				if err != nil {
+					return err
+				}
+				return os.WriteFile(full, data, 0o644)
 			})
 		}
 		f.used[full] = true

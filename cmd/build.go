@@ -130,8 +130,11 @@ func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildS
 		t.view.Diagnostics(b.warnings)
 	}
 	summary := summarize(p, b)
-	if err := t.remember(before.record, memory, began, p, b, summary); err != nil {
+	after, err := t.remember(before.record, memory, began, p, b, summary)
+	if err != nil {
 		t.view.Notice(fmt.Sprintf("The next build will not know about this one: %v", err))
+	} else {
+		summary.Steps = append(b.steps, outputSteps(before.record, after)...)
 	}
 	summary.Reason = before.reason
 	summary.Seconds = time.Since(started).Seconds()
@@ -174,16 +177,16 @@ func summarize(p *project, b *built) buildSummary {
 	return summary
 }
 
-func (t *tool) remember(last *record, path string, started time.Time, p *project, b *built, summary buildSummary) error {
+func (t *tool) remember(last *record, path string, started time.Time, p *project, b *built, summary buildSummary) (*record, error) {
 	written, err := outputs(p.out)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	r, err := newRecord(last, t.buildKey(p), started, b.inputs, written, b.env, buildResult{summary, storeDiagnostics(b.warnings)})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return r.write(path)
+	return r, r.write(path)
 }
 
 // buildKey covers what decides a build besides its inputs: the tool itself, the CDK, and what was asked for.

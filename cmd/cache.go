@@ -242,6 +242,17 @@ func keyedHash(salt, value string) string {
 
 // unchanged says whether the record still describes the world, and if not, the first thing that differs.
 func (r *record) unchanged(key string, env func(name string) string) (ok bool, why string) {
+	if ok, why := r.inputsUnchanged(key, env); !ok {
+		return false, why
+	}
+	if path := r.damaged(); path != "" {
+		return false, path + " is not as it was written"
+	}
+	return true, ""
+}
+
+// inputsUnchanged says whether the step would read the same as when the record was made.
+func (r *record) inputsUnchanged(key string, env func(name string) string) (ok bool, why string) {
 	if r.Key != key {
 		return false, "the stage, the region or the tool is another"
 	}
@@ -255,12 +266,27 @@ func (r *record) unchanged(key string, env func(name string) string) (ok bool, w
 			return false, input.Path + " changed"
 		}
 	}
+	return true, ""
+}
+
+// damaged gives the first output that is not as it was written, or "".
+func (r *record) damaged() string {
 	for _, output := range r.Outputs {
 		if !output.asWritten() {
-			return false, output.Path + " is not as it was written"
+			return output.Path
 		}
 	}
-	return true, ""
+	return ""
+}
+
+// rewritten says whether any output has another content now, whatever its figures say: for outputs that are about to be read.
+func (r *record) rewritten() bool {
+	paths := make([]string, len(r.Outputs))
+	for i, output := range r.Outputs {
+		paths[i] = output.Path
+	}
+	now, err := states(paths, nil)
+	return err != nil || !slices.EqualFunc(now, r.Outputs, func(a, b fileState) bool { return a.Gone == b.Gone && a.Dir == b.Dir && a.Hash == b.Hash })
 }
 
 // intact lists the outputs that are still as they were written.

@@ -68,9 +68,18 @@ var (
 )
 
 func packed(files ...bundle.File) cfn.Code {
-	archive := (&bundle.Result{Files: files}).Zip()
+	archive, _ := (&bundle.Result{Files: files}).Zip() // with files there is no error
 	sum := sha256.Sum256(archive)
-	return cfn.Code{Hash: hex.EncodeToString(sum[:]), Zip: func() []byte { return archive }}
+	return cfn.Code{Hash: hex.EncodeToString(sum[:]), Zip: func() ([]byte, error) { return archive, nil }}
+}
+
+// writeArchive puts the archive where an assembly has it.
+func writeArchive(dir string, code cfn.Code) error {
+	data, err := code.Zip()
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, "asset."+code.Hash+".zip"), data, 0o644)
 }
 
 // live is what a starter does on AWS. The loop of run owns its fields.
@@ -215,8 +224,7 @@ func (l *live) relayAddress(stage string) (url string, given bool) {
 
 // deployDebugStack brings the debug stack to AWS and remembers where its relay is. fresh says that it was not there before.
 func (l *live) deployDebugStack(ctx context.Context, asm *cfn.Assembly) (fresh bool, err error) {
-	code := relayCode()
-	if err := os.WriteFile(filepath.Join(asm.Dir, "asset."+code.Hash+".zip"), code.Zip(), 0o644); err != nil {
+	if err := writeArchive(asm.Dir, relayCode()); err != nil {
 		return false, err
 	}
 	stack := asm.Stack(debugStackName(asm.Manifest))
@@ -301,7 +309,11 @@ func (l *live) stub(ctx context.Context, asm *cfn.Assembly) (*cfn.Assembly, erro
 	}
 	manifest := *asm.Manifest
 	manifest.Functions, manifest.Sites, manifest.Jobs = slices.Clone(manifest.Functions), slices.Clone(manifest.Sites), slices.Clone(manifest.Jobs)
-	return cfn.FinishTo(asm.Dir, asm.Dir+"-stubs", &manifest, codes)
+	stubbed, err := cfn.FinishTo(asm.Dir, asm.Dir+"-stubs", &manifest, codes)
+	if errors.Is(err, bundle.ErrDamaged) { // it is built this time
+		return l.stub(ctx, asm)
+	}
+	return stubbed, err
 }
 
 // cachedStore asks for the values of secrets once in a while: each invocation wants them.

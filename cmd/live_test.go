@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/ed25519"
 	"log/slog"
-	"os"
 	"path/filepath"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -36,8 +35,7 @@ func scriptStubs(ts *testscript.TestScript, neg bool, args []string) {
 		if err != nil {
 			return err
 		}
-		code := relayCode()
-		if err := os.WriteFile(filepath.Join(asm.Dir, "asset."+code.Hash+".zip"), code.Zip(), 0o644); err != nil {
+		if err := writeArchive(asm.Dir, relayCode()); err != nil {
 			return err
 		}
 		stubbed, err := l.stub(ctx, asm)

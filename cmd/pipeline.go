@@ -3,7 +3,6 @@ package cmd
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -205,6 +204,7 @@ func (b *bundling) wait() map[string]*bundle.Result {
 
 // synthesized is an assembly with placeholders where the code goes, and what is known of it.
 type synthesized struct {
+	step     buildStep
 	Dir      string                `json:"-"`
 	Manifest *cfn.Manifest         `json:"manifest"`
 	Stacks   []stackSummary        `json:"stacks"`             // Template is relative to Dir
@@ -219,6 +219,7 @@ type built struct {
 	warnings diag.List
 	inputs   []string          // files, absolute
 	env      map[string]string // declared environment inputs, name → envState
+	steps    []buildStep
 }
 
 // buildAssembly makes the finished assembly of the project in p.out, replacing what was there in one step. keep lists
@@ -247,24 +248,30 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 		if s, err = t.synthesizeFresh(ctx, p, filepath.Join(work, "hashed"), hashes, nil); err != nil {
 			return nil, err
 		}
+		s.step.Reasons = []string{"a logical id depends on the code of a function"}
 	}
 	draft := filepath.Join(work, "out")
 	if err := reuse(keep, p.out, draft); err != nil {
 		return nil, err
 	}
-	if _, err := cfn.FinishTo(s.Dir, draft, s.Manifest, codes); err != nil {
+	if _, err := cfn.FinishTo(s.Dir, draft, s.Manifest, codes); errors.Is(err, bundle.ErrDamaged) {
+		return t.buildAssembly(ctx, p, keep) // it is bundled this time
+	} else if err != nil {
 		return nil, err
 	}
 	if err := replaceFolder(draft, p.out); err != nil {
 		return nil, problemf("--out chooses another folder.", "the assembly cannot be written: %v", err)
 	}
-	return t.account(s, results, bundleProblems(p, s.Manifest, results)), nil
+	b := t.account(s, results, bundleProblems(p, s.Manifest, results))
+	b.steps = []buildStep{s.step, bundleStep(results)}
+	return b, nil
 }
 
 // synthesizeAndBundle gives the assembly with placeholders and the code of its functions. What an earlier run has
 // synthesized is used when nothing that it read has changed: a changed handler needs no CDK.
 func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bundle.Builder, work string) (*synthesized, map[string]*bundle.Result, error) {
-	if s := t.cachedSynth(p); s != nil {
+	s, why := t.cachedSynth(p)
+	if s != nil {
 		results := bundleAll(ctx, builder, s.Manifest.Bundles())
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -273,6 +280,7 @@ func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bun
 			return s, results, nil
 		}
 		// What is wrong may be what the evaluation looks at, a missing export say, and it has the better place for it.
+		why = "the code cannot be bundled any more"
 	}
 	started := time.Now()
 	bundles := startBundling(ctx, builder)
@@ -287,6 +295,7 @@ func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bun
 	if problems := bundleProblems(p, s.Manifest, results); problems.HasErrors() {
 		return nil, nil, append(problems, restoreDiagnostics(s.Warnings)...)
 	}
+	s.step.Reasons = []string{why}
 	if err := t.keepSynth(p, s, started); err != nil {
 		t.log.Warn("the synthesized assembly is not kept", "error", err)
 	}
@@ -304,7 +313,7 @@ func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hash
 	if err != nil {
 		return nil, err
 	}
-	s := &synthesized{Dir: dir, Manifest: synthesis.Manifest, Warnings: storeDiagnostics(synthesis.Warnings), Inputs: synthesis.Inputs}
+	s := &synthesized{step: buildStep{Step: "synth", Made: 1}, Dir: dir, Manifest: synthesis.Manifest, Warnings: storeDiagnostics(synthesis.Warnings), Inputs: synthesis.Inputs}
 	for _, stack := range synthesis.Assembly.Stacks {
 		template, err := stack.Template()
 		if err != nil {
@@ -318,52 +327,6 @@ func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hash
 	}
 	s.RealHash, err = cfn.NeedsRealHash(synthesis.Assembly)
 	return s, err
-}
-
-// synthCache is where the last synthesized assembly of the project lies, with its record beside it.
-func (p *project) synthCache() (dir, memory string) {
-	dir = filepath.Join(p.state, "cache", "synth")
-	return dir, dir + ".json"
-}
-
-// cachedSynth gives the last synthesized assembly when it is still right, else nil.
-func (t *tool) cachedSynth(p *project) *synthesized {
-	dir, memory := p.synthCache()
-	r, err := readRecord(memory)
-	if err != nil {
-		return nil
-	}
-	if ok, _ := r.unchanged(t.buildKey(p), t.envState); !ok {
-		return nil
-	}
-	s := &synthesized{Dir: dir}
-	if json.Unmarshal(r.Result, s) != nil || s.Manifest == nil {
-		return nil
-	}
-	return s
-}
-
-// keepSynth puts a synthesized assembly where the next run finds it. The record is taken away first and written last, so
-// that it never speaks of another folder than the one that lies there.
-func (t *tool) keepSynth(p *project, s *synthesized, started time.Time) error {
-	dir, memory := p.synthCache()
-	if err := os.Remove(memory); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	if err := replaceFolder(s.Dir, dir); err != nil {
-		return err
-	}
-	s.Dir = dir
-	written, err := outputs(dir)
-	if err != nil {
-		return err
-	}
-	files, env := t.dependencies(s.Inputs, "handler")
-	r, err := newRecord(nil, t.buildKey(p), started, files, written, env, s)
-	if err != nil {
-		return err
-	}
-	return r.write(memory)
 }
 
 // dependencies splits what a synth read into files and environment, leaving out some kinds.

@@ -58,6 +58,9 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 	if err != nil {
 		return nil, err
 	}
+	if len(fresh) > 0 {
+		pruneVerdicts(filepath.Dir(names[0]), keptVerdicts-len(fresh))
+	}
 	var list diag.List
 	for i, s := range stacks {
 		if findings, ok := fresh[filepath.Join(s.Dir, s.TemplateFile)]; ok {
@@ -73,6 +76,17 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 		}
 	}
 	return list.Sorted(), nil
+}
+
+// keptVerdicts bounds the verdicts of a project. Each is a few hundred bytes.
+const keptVerdicts = 1000
+
+// pruneVerdicts leaves the newest. A verdict that is missed is made again.
+func pruneVerdicts(dir string, keep int) {
+	files := newestFirst(dir, "")
+	for _, file := range files[min(len(files), max(keep, 0)):] {
+		_ = os.Remove(file)
+	}
 }
 
 // judge runs the rules over templates, all in one process.

@@ -60,6 +60,7 @@ type buildSummary struct {
 	Functions int            `json:"functions"`
 	Unchanged bool           `json:"unchanged"` // nothing was synthesized: the assembly was already right
 	Reason    string         `json:"reason,omitempty"`
+	Steps     []buildStep    `json:"steps,omitempty"`
 	Seconds   float64        `json:"seconds"`
 }
 
@@ -149,6 +150,11 @@ func (v *humanView) Built(s buildSummary) {
 		fmt.Fprintf(&b, "  %-*s  %s\n", width, stack.Name, count(stack.Resources, "resource"))
 	}
 	fmt.Fprintf(&b, "  %s in %s\n", count(s.Functions, "function"), relative(v.options.Base, s.Out))
+	if v.options.Verbose {
+		for _, step := range s.Steps {
+			fmt.Fprintf(&b, "  %s\n", v.dim.Sprint(step))
+		}
+	}
 	v.printf("%s", b.String())
 }
 

@@ -140,9 +140,9 @@ func BenchmarkZip(b *testing.B) {
 	defer builder.Close()
 	r := builder.Build(context.Background(), specs)[0]
 	b.SetBytes(int64(len(r.Files[0].Data)))
-	b.ReportMetric(float64(len(r.Zip())), "zip-bytes")
+	b.ReportMetric(float64(len(zipOf(b, r))), "zip-bytes")
 	for b.Loop() {
-		r.Zip()
+		zipOf(b, r)
 	}
 }
 

@@ -34,6 +34,8 @@ type Config struct {
 	GoTool    string // path of the go command; "" means the one in PATH
 	// Cache is a folder where Deploy results are kept between processes; "" means none.
 	Cache string
+	// CacheBytes bounds that folder; 0 = 512 MiB.
+	CacheBytes int64
 	// Vendor is a folder for the packages of Live bundles, built apart from the handlers that import them; "" means
 	// that every bundle has all it needs. See vendor.go.
 	Vendor string
@@ -84,7 +86,7 @@ func Open(config Config) *Builder {
 		b.root = real
 	}
 	if config.Cache != "" && config.Mode == Deploy {
-		b.disk = &disk{dir: config.Cache}
+		b.disk = &disk{dir: config.Cache, limit: config.CacheBytes}
 	}
 	if config.Vendor != "" && config.Mode == Live {
 		b.vendors = openVendors(b, config.Vendor)
@@ -194,13 +196,22 @@ func place(handler, file string) string {
 func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	now := newStamps()
 	var stale []*unit
-	kept := b.recall(byKey)
+	kept, why := b.recall(byKey)
 	for key, u := range byKey {
 		known := kept[key]
-		if known != nil && now.same(known.stamps) {
+		if known != nil {
+			why[key] = ""
+			if known.result.Files == nil && known.result.archive != nil && known.result.archive.lost.Load() {
+				why[key] = damaged
+			} else if path := now.changed(known.stamps); path != "" {
+				why[key] = path + " changed"
+			}
+		}
+		if why[key] == "" {
 			byKey[key] = known
 			b.keep(known)
 		} else {
+			u.result.Made = why[key]
 			stale = append(stale, u)
 		}
 	}
@@ -230,30 +241,42 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 	}
 }
 
-// recall gives what is remembered of units, in this process or on disk.
-func (b *Builder) recall(byKey map[string]*unit) map[string]*unit {
-	kept := map[string]*unit{}
-	var mu sync.Mutex // guards kept while goroutines add to it
+// Why a bundle is built when no input of it has changed.
+const (
+	notBuilt = "it was not built before"
+	damaged  = "its entry in the cache is damaged"
+)
+
+// recall gives what is remembered of units, in this process or on disk, and why nothing is of the others.
+func (b *Builder) recall(byKey map[string]*unit) (kept map[string]*unit, why map[string]string) {
+	kept, why = map[string]*unit{}, map[string]string{}
+	var mu sync.Mutex // guards kept and why while goroutines add to them
 	var group errgroup.Group
 	group.SetLimit(runtime.GOMAXPROCS(0))
 	for key, u := range byKey {
-		if known := b.known(key); known != nil {
+		known, reason := b.known(key), notBuilt
+		if known != nil || b.disk == nil {
 			mu.Lock()
-			kept[key] = known
+			if known != nil {
+				kept[key] = known
+			}
+			why[key] = reason
 			mu.Unlock()
-		} else if b.disk != nil {
-			group.Go(func() error {
-				if known := b.disk.read(b.config.Root, u); known != nil {
-					mu.Lock()
-					kept[key] = known
-					mu.Unlock()
-				}
-				return nil
-			})
+			continue
 		}
+		group.Go(func() error {
+			known, reason := b.disk.read(b.config.Root, u)
+			mu.Lock()
+			defer mu.Unlock()
+			if known != nil {
+				kept[key] = known
+			}
+			why[key] = reason
+			return nil
+		})
 	}
 	group.Wait() // there are no errors: what cannot be read is not known
-	return kept
+	return kept, why
 }
 
 func (b *Builder) keep(u *unit) {

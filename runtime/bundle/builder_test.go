@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -204,7 +206,10 @@ func TestCache(t *testing.T) {
 	second := Open(Config{Root: root, Cache: cache})
 	defer second.Close()
 	after := second.Build(context.Background(), specs)
-	if after[0].Files != nil || after[0].Hash != before[0].Hash || !bytes.Equal(after[0].Zip(), new(packer).pack(before[0].Files)) {
+	if after[0].Made != "" || !strings.HasSuffix(after[1].Made, "where.mjs changed") || before[0].Made != notBuilt {
+		t.Errorf("why they were built: %q, %q, before: %q", after[0].Made, after[1].Made, before[0].Made)
+	}
+	if after[0].Files != nil || after[0].Hash != before[0].Hash || !bytes.Equal(zipOf(t, after[0]), new(packer).pack(before[0].Files)) {
 		t.Errorf("the unchanged bundle is not taken from the cache")
 	}
 	if got := strings.Join(after[0].Exports, " "); got != "Store list" || after[0].Entry != "src/notes.list" {
@@ -224,21 +229,100 @@ func TestDamagedCache(t *testing.T) {
 		defer b.Close()
 		return b.Build(context.Background(), specs)[0]
 	}
-	want := build().Zip()
+	want := zipOf(t, build())
 	for _, pattern := range []string{"*.zip", "*.json"} {
 		found, err := filepath.Glob(filepath.Join(cache, pattern))
 		must(t, err)
 		if len(found) != 1 {
 			t.Fatalf("%s in the cache: %v", pattern, found)
 		}
-		for name, text := range map[string]string{"empty": "", "cut short": string(want[:len(want)/2])} {
+		for name, text := range map[string]string{"empty": "", "cut short": string(want[:len(want)/2]), "another of the same size": strings.Repeat("x", len(want))} {
 			must(t, os.WriteFile(found[0], []byte(text), 0o644))
 			for _, process := range []string{"the next", "the one after it"} {
-				if !bytes.Equal(build().Zip(), want) {
+				if !bytes.Equal(zipOf(t, build()), want) {
 					t.Errorf("%s is %s: another archive in %s process", pattern, name, process)
 				}
 			}
 		}
+	}
+}
+
+// An archive that is damaged after Build has looked at it, and shows it by nothing but its content, is never given away.
+func TestDamagedMeanwhile(t *testing.T) {
+	root, cache := project(t, mixed), t.TempDir()
+	specs := []Spec{{Kind: Node, Handler: "src/notes.list"}}
+	first := Open(Config{Root: root, Cache: cache})
+	want := zipOf(t, first.Build(context.Background(), specs)[0])
+	must(t, first.Close())
+	b := Open(Config{Root: root, Cache: cache})
+	defer b.Close()
+	r := b.Build(context.Background(), specs)[0]
+	info, err := os.Stat(r.archive.path)
+	must(t, err)
+	must(t, os.WriteFile(r.archive.path, bytes.Repeat([]byte("x"), len(want)), 0o644))
+	must(t, os.Chtimes(r.archive.path, info.ModTime(), info.ModTime()))
+	if _, err := r.Zip(); !errors.Is(err, ErrDamaged) {
+		t.Fatalf("error of the damaged archive: %v", err)
+	}
+	r = b.Build(context.Background(), specs)[0]
+	if r.Made != damaged || !bytes.Equal(zipOf(t, r), want) {
+		t.Errorf("built again because %q", r.Made)
+	}
+}
+
+// The cache stays below its limit: what was not used for longest goes, what was used just now stays, and so does its archive.
+func TestCacheIsBounded(t *testing.T) {
+	root, cache := project(t, "-- package.json --\n{}\n"), t.TempDir()
+	noise := rand.New(rand.NewPCG(1, 2)) // compresses badly: each archive is some 20 KB
+	for _, name := range []string{"a", "b", "c"} {
+		text := "export const main = () => \""
+		for range 4000 {
+			text += fmt.Sprintf("%x", noise.Uint32())
+		}
+		must(t, os.WriteFile(filepath.Join(root, name+".mjs"), []byte(text+"\""), 0o644))
+	}
+	build := func(limit int64, name string) (path string, made string) {
+		b := Open(Config{Root: root, Cache: cache, CacheBytes: limit})
+		defer b.Close()
+		r := b.Build(context.Background(), []Spec{{Kind: Node, Handler: name + ".main"}})[0]
+		return r.archive.path, r.Made
+	}
+	age := func() { // all that is there was used long ago
+		entries, err := os.ReadDir(cache)
+		must(t, err)
+		for _, e := range entries {
+			info, err := e.Info()
+			must(t, err)
+			if strings.HasSuffix(e.Name(), ".json") {
+				before := info.ModTime().Add(-2 * inUse)
+				must(t, os.Chtimes(filepath.Join(cache, e.Name()), before, before))
+			}
+		}
+	}
+	build(0, "a")
+	age()
+	path, _ := build(0, "b")
+	info, err := os.Stat(path)
+	must(t, err)
+	age()
+	if _, made := build(0, "a"); made != "" { // which writes down that it was used
+		t.Fatalf("a was built again: %s", made)
+	}
+	// Archives are looked at by their age only when no record names them.
+	archives, err := filepath.Glob(filepath.Join(cache, "*.zip"))
+	must(t, err)
+	for _, archive := range archives {
+		before := time.Now().Add(-2 * inUse)
+		must(t, os.Chtimes(archive, before, before))
+	}
+	build(info.Size()*5/2, "c")
+	var made []string
+	for _, name := range []string{"a", "c", "b"} {
+		_, why := build(0, name)
+		made = append(made, why)
+	}
+	if made[0] != "" || made[1] != "" || made[2] != notBuilt {
+		t.Errorf("a was used last, b before, and c did not fit: built again a %q, c %q, b %q", made[0], made[1], made[2])
 	}
 }
 

@@ -98,7 +98,10 @@ type Result struct {
 	// Messages are the errors and warnings of the compiler, at their places.
 	Messages []Message
 
-	archive string // a file with the zip, for results that are kept between processes
+	// Made says why it was built: which input changed, or that it never was before. "" when an earlier process built it.
+	Made string
+
+	archive *stored // of results that are kept between processes
 }
 
 // Failed says whether there is an error among the messages.

@@ -58,6 +58,13 @@ func must(t testing.TB, err error) {
 	}
 }
 
+func zipOf(t testing.TB, r *Result) []byte {
+	t.Helper()
+	data, err := r.Zip()
+	must(t, err)
+	return data
+}
+
 // build builds one node handler and fails the test when that fails.
 func build(t testing.TB, b *Builder, handlers ...string) []*Result {
 	t.Helper()
@@ -281,7 +288,7 @@ export const main = async () => [shared, both.main(), (await import("./both")).m
 				if r.Failed() {
 					t.Fatal(r.Messages)
 				}
-				zip := r.Zip()
+				zip := zipOf(t, r)
 				if bytes.Contains(zip, []byte(root)) {
 					t.Errorf("%s: the archive names its folder", r.Spec.Handler)
 				}

@@ -135,8 +135,8 @@ data
 	if r.Failed() {
 		t.Fatal(r.Messages)
 	}
-	data := r.Zip()
-	if !bytes.Equal(data, r.Zip()) {
+	data := zipOf(t, r)
+	if !bytes.Equal(data, zipOf(t, r)) {
 		t.Errorf("two archives differ")
 	}
 	archive, err := zip.NewReader(bytes.NewReader(data), int64(len(data)))

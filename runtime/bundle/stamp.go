@@ -74,23 +74,23 @@ func (s *stamps) look(wanted stamp) stamp {
 	return got
 }
 
-// same says whether all are as they were.
-func (s *stamps) same(all []stamp) bool {
+// changed gives the first that is not as it was, or "".
+func (s *stamps) changed(all []stamp) string {
 	for _, known := range all {
 		got := s.look(known)
 		switch {
 		case got.Gone != known.Gone, got.Dir != known.Dir:
-			return false
+			return known.Path
 		case got.Gone:
 		case got.Dir:
 			if got.Names != known.Names {
-				return false
+				return known.Path
 			}
 		case known.Racy, got.Size != known.Size, !got.Time.Equal(known.Time), got.Inode != known.Inode:
-			return false
+			return known.Path
 		}
 	}
-	return true
+	return ""
 }
 
 // take records files and folders, which were read not earlier than since. A file that looked the same before that is

@@ -219,7 +219,7 @@ func (b *Builder) vendored(ctx context.Context, n nodeBuild, options api.BuildOp
 	if set == nil {
 		return false
 	}
-	if !newStamps().same(set.stamps) {
+	if newStamps().changed(set.stamps) != "" {
 		b.vendors.stale(set)
 		return false
 	}

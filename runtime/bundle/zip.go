@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"hash/maphash"
 	"io"
-	"os"
 	"sync"
 
 	"github.com/klauspost/compress/flate"
@@ -21,14 +20,16 @@ const (
 	zipUTF8    = 1 << 11 // flag: the name is UTF-8
 )
 
-// Zip gives the archive that Lambda takes. It is the same for the same Hash: sorted names, fixed times and modes.
-func (r *Result) Zip() []byte {
-	if r.archive != "" {
-		if data, err := os.ReadFile(r.archive); err == nil {
-			return data
+// Zip gives the archive that Lambda takes. It is the same for the same Hash: sorted names, fixed times and modes. The error is
+// ErrDamaged, and never that of a Result with Files.
+func (r *Result) Zip() ([]byte, error) {
+	if r.archive != nil {
+		data, err := r.archive.read()
+		if err == nil || r.Files == nil {
+			return data, err
 		}
 	}
-	return new(packer).pack(r.Files)
+	return new(packer).pack(r.Files), nil
 }
 
 // A packer makes archives. The bundles of an app are mostly the same packages over and over, so that it remembers what
