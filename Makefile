@@ -13,6 +13,10 @@ help: ## List what there is.
 build: ## Build bin/sst.
 	go build -trimpath -buildvcs=false -o bin/sst .
 
+.PHONY: picture
+picture: build ## Record the terminal picture of the README; needs tmux and curl.
+	go run ./docs/pictures
+
 .PHONY: release
 release: ## Make the archives, npm packages, checksums and bills of materials of VERSION (as 1.2.3) in dist.
 	go run ./cmd/release -version "$(VERSION)"
