@@ -508,15 +508,15 @@ func (r *deployment) repair(ctx context.Context, client *cloudformation.Client, 
 
 // leave gives the resources that kept a stack from being repaired.
 func (r *deployment) leave(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack, rollback bool) (ids []string, err error) {
-	out, err := client.DescribeStackResources(ctx, &cloudformation.DescribeStackResourcesInput{StackName: there.StackId})
+	resources, err := listResources(ctx, client, s, there)
 	if err != nil {
-		return nil, fmt.Errorf("resources of stack %s: %w", s.Name, err)
+		return nil, err
 	}
 	stuck, word := types.ResourceStatusDeleteFailed, "LEFT"
 	if rollback {
 		stuck, word = types.ResourceStatusUpdateFailed, "SKIPPED"
 	}
-	for _, resource := range out.StackResources {
+	for _, resource := range resources {
 		if resource.ResourceStatus != stuck {
 			continue
 		}
@@ -526,6 +526,19 @@ func (r *deployment) leave(ctx context.Context, client *cloudformation.Client, s
 			Type: aws.ToString(resource.ResourceType), Path: s.Path(id)})
 	}
 	return ids, nil
+}
+
+// listResources gives the resources of a stack as they are.
+func listResources(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (all []types.StackResourceSummary, err error) {
+	pages := cloudformation.NewListStackResourcesPaginator(client, &cloudformation.ListStackResourcesInput{StackName: there.StackId})
+	for pages.HasMorePages() {
+		page, err := pages.NextPage(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("resources of stack %s: %w", s.Name, err)
+		}
+		all = append(all, page.StackResourceSummaries...)
+	}
+	return all, nil
 }
 
 // unchanged compares a stack with what the assembly says: template, parameters and tags.

@@ -10,6 +10,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/cloudformation"
+	"github.com/aws/aws-sdk-go-v2/service/cloudformation/types"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatchlogs"
 )
 
 // Outcomes of a removal beside Failed and Skipped.
@@ -121,6 +123,10 @@ func (r *deployment) remove(ctx context.Context, s *Stack) (Result, []Kept) {
 			return failed(err), nil
 		}
 	}
+	groups, err := r.strayLogs(ctx, client, s, there)
+	if err != nil {
+		return failed(err), nil
+	}
 	o := &operation{deployer: r.Deployer, client: client, stack: s, arn: aws.ToString(there.StackId), token: randomToken()}
 	if there.StackStatus == "DELETE_IN_PROGRESS" {
 		o.token = "" // whoever began it
@@ -142,7 +148,49 @@ func (r *deployment) remove(ctx context.Context, s *Stack) (Result, []Kept) {
 	if status != "DELETE_COMPLETE" {
 		return failed(o.cause(status, reason)), o.kept
 	}
+	for _, group := range groups {
+		if err := r.deleteLogs(ctx, s, group); err != nil {
+			o.kept = append(o.kept, Kept{Stack: s.Name, Type: typeLogGroup, Name: group})
+		}
+	}
 	return Result{Outcome: Removed}, o.kept
+}
+
+const typeLogGroup = "AWS::Logs::LogGroup"
+
+// strayLogs gives the log groups that Lambda makes by itself for functions of a personal stage which have none of their own (the
+// CDK's helpers). They belong to no stack, so that they would stay for ever; elsewhere logs are never deleted but by a template.
+func (r *deployment) strayLogs(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (groups []string, err error) {
+	if !r.manifest().Personal || there.StackStatus == types.StackStatusReviewInProgress {
+		return nil, nil
+	}
+	t, err := s.Template()
+	if err != nil {
+		return nil, err
+	}
+	resources, err := listResources(ctx, client, s, there)
+	if err != nil {
+		return nil, err
+	}
+	for _, resource := range resources {
+		if aws.ToString(resource.ResourceType) != "AWS::Lambda::Function" || aws.ToString(resource.PhysicalResourceId) == "" {
+			continue
+		}
+		if known := t.Resources[aws.ToString(resource.LogicalResourceId)]; known == nil || known.Properties["LoggingConfig"] == nil {
+			groups = append(groups, "/aws/lambda/"+aws.ToString(resource.PhysicalResourceId))
+		}
+	}
+	return groups, nil
+}
+
+func (r *deployment) deleteLogs(ctx context.Context, s *Stack, group string) error {
+	config := r.Config.Copy()
+	config.Region = r.env.region(s)
+	_, err := cloudwatchlogs.NewFromConfig(config).DeleteLogGroup(ctx, &cloudwatchlogs.DeleteLogGroupInput{LogGroupName: &group})
+	if code(err) == "ResourceNotFoundException" {
+		return nil
+	}
+	return err
 }
 
 // strays are the stacks with the tags of the app and stage that the assembly does not have.

@@ -24,7 +24,7 @@ func removeCommand(t *tool) *cobra.Command {
 depend on it.
 
 It asks first, unless the stage is your own or --yes is given. What the removal policy retains stays in the account and
-is listed at the end. A protected stage cannot be removed.`,
+is listed at the end. On your own stage, logs that Lambda keeps outside of the stacks go as well. A protected stage cannot be removed.`,
 		Example: "  sst remove\n  sst remove --stage pr-12 --yes",
 		RunE: func(c *cobra.Command, args []string) error {
 			started := time.Now()

@@ -144,6 +144,24 @@ func (s *Server) onStack(r *request, st *stack) ([]element, *Error) {
 		}
 		return []element{{"StackResourceDetail", []element{{"StackName", st.name}, {"StackId", st.arn}, {"LogicalResourceId", id}, {"PhysicalResourceId", physical},
 			{"ResourceType", t.Resources[id].Type}, {"LastUpdatedTimestamp", stamp(st.created)}, {"ResourceStatus", st.last(id)}}}}, nil
+	case "ListStackResources":
+		t, fail := parseTemplate(st.body)
+		if fail != nil {
+			return nil, fail
+		}
+		var all [][]element
+		ids, _ := t.order()
+		for _, id := range ids {
+			if st.resources[id] {
+				all = append(all, []element{{"LogicalResourceId", id}, {"PhysicalResourceId", scope{s, st, t, nil}.physical(id)},
+					{"ResourceType", t.Resources[id].Type}, {"LastUpdatedTimestamp", stamp(st.created)}, {"ResourceStatus", st.last(id)}})
+			}
+		}
+		all, next, fail := page(s, r, all)
+		if fail != nil {
+			return nil, fail
+		}
+		return append([]element{members("StackResourceSummaries", all)}, next...), nil
 	case "DescribeStackResources":
 		var all [][]element
 		if t, fail := parseTemplate(st.body); fail == nil {

@@ -42,6 +42,13 @@ func (s *Server) Log(group, text string) {
 	s.logs[group] = append(s.logs[group], logLine{fmt.Sprintf("%056d", s.serial), "2026/01/01/[$LATEST]1", text, time.Now()})
 }
 
+// HasLogs says whether there is a log group.
+func (s *Server) HasLogs(group string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.logs[group] != nil
+}
+
 // function finds a function that exists by name, and gives its properties as they are in AWS.
 func (s *Server) function(name, region string) (definition map[string]any) {
 	for _, st := range s.stacks {
