@@ -128,26 +128,12 @@ func checkStacks(t *testing.T, b block) {
 		return
 	}
 	dir := t.TempDir()
-	handlers := map[string][]string{}
-	for _, m := range handlerOf.FindAllStringSubmatch(b.text, -1) {
-		if !slices.Contains(handlers[m[1]], m[2]) {
-			handlers[m[1]] = append(handlers[m[1]], m[2])
-		}
-	}
-	for file, exports := range handlers {
-		code := ""
-		for _, export := range exports {
-			code += fmt.Sprintf("export const %s = async () => {};\n", export)
-		}
-		put(t, filepath.Join(dir, file+".ts"), code)
-	}
+	putHandlers(t, dir, b.text)
 	put(t, filepath.Join(dir, "stacks.star"), b.text)
-	cache, err := os.UserCacheDir()
-	must(t, err)
 	for _, stage := range []string{"dev", "prod"} {
 		var out bytes.Buffer
 		world := &World{Args: []string{"build", "--no-lint", "--stage", stage}, Dir: dir, Stdin: strings.NewReader(""), Stdout: io.Discard, Stderr: &out,
-			LookupEnv: os.LookupEnv, Environ: os.Environ(), CacheDir: filepath.Join(cache, "sst"), Engine: docsEngine(t)}
+			LookupEnv: os.LookupEnv, Environ: os.Environ(), CacheDir: userCache(t), Engine: docsEngine(t)}
 		if code := Run(context.Background(), world); code != ExitDone {
 			t.Errorf("stage %s: exit code %d\n%s", stage, code, &out)
 		}

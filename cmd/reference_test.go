@@ -36,7 +36,6 @@ func TestReferenceExamples(t *testing.T) {
 	dir := t.TempDir()
 	var stacks strings.Builder
 	stacks.WriteString(before)
-	handlers := map[string][]string{}
 	for _, name := range builtins.Constructs() {
 		page, err := builtins.Document("sst." + name)
 		must(t, err)
@@ -54,18 +53,7 @@ func TestReferenceExamples(t *testing.T) {
 		}
 		fmt.Fprintf(&stacks, "\nexample_%s(sst.Stack(app, \"%s\"))\n\n", name, strings.ToLower(name))
 	}
-	for _, match := range handlerOf.FindAllStringSubmatch(stacks.String(), -1) {
-		if !slices.Contains(handlers[match[1]], match[2]) {
-			handlers[match[1]] = append(handlers[match[1]], match[2])
-		}
-	}
-	for file, exports := range handlers {
-		var code strings.Builder
-		for _, export := range exports {
-			fmt.Fprintf(&code, "export const %s = async () => {};\n", export)
-		}
-		put(t, filepath.Join(dir, file+".ts"), code.String())
-	}
+	putHandlers(t, dir, stacks.String())
 	put(t, filepath.Join(dir, "site", "index.html"), "<p>hello")
 	put(t, filepath.Join(dir, "site", "package.json"), `{"scripts":{"build":"mkdir -p dist && cp index.html dist"}}`)
 	put(t, filepath.Join(dir, "schema.graphql"), "type Query { notes: [String] }\n")
@@ -89,6 +77,24 @@ func buildExamples(t *testing.T, dir, stacks string) {
 		LookupEnv: os.LookupEnv, Environ: os.Environ(), CacheDir: filepath.Join(cache, "sst")}
 	if code := Run(context.Background(), world); code != ExitDone {
 		t.Errorf("exit code %d\n%s\n%s", code, &out, stacks)
+	}
+}
+
+// putHandlers makes the handlers that a stacks.star names.
+func putHandlers(t *testing.T, dir, stacks string) {
+	t.Helper()
+	handlers := map[string][]string{}
+	for _, match := range handlerOf.FindAllStringSubmatch(stacks, -1) {
+		if !slices.Contains(handlers[match[1]], match[2]) {
+			handlers[match[1]] = append(handlers[match[1]], match[2])
+		}
+	}
+	for file, exports := range handlers {
+		var code strings.Builder
+		for _, export := range exports {
+			fmt.Fprintf(&code, "export const %s = async () => {};\n", export)
+		}
+		put(t, filepath.Join(dir, file+".ts"), code.String())
 	}
 }
 
