@@ -99,7 +99,7 @@ a word or a "phrase in quotes".`,
 	}
 	c.Flags().BoolVar(&tail, "tail", false, "go on with what comes")
 	c.Flags().DurationVar(&since, "since", 10*time.Minute, "how far back")
-	c.Flags().StringVar(&filter, "filter", "", "pattern of what to print")
+	c.Flags().StringVar(&filter, "filter", "", "`PATTERN` of what to print")
 	return c
 }
 

@@ -26,6 +26,7 @@ func fmtCommand(t *tool) *cobra.Command {
 
 Without FILE, all .star files of the project; a folder means all in it; "-" formats stdin to stdout.
 A statement that does not parse stays as it is and is reported. The meaning of a file never changes.`,
+		Example: "  sst fmt\n  sst fmt --check\n  sst fmt - < stacks.star",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == "-" {
 				src, err := io.ReadAll(t.Stdin)

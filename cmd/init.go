@@ -50,6 +50,7 @@ func initCommand(t *tool) *cobra.Command {
 settings of ESLint, Jest and TypeScript. Nothing that is there already is changed.
 
 The app is called like the folder. On a terminal the template is asked for, elsewhere it is api.`,
+		Example: "  sst init\n  sst init shop --template api --language python",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
 				return usagef("%s takes one DIR, got %d arguments: %s", c.CommandPath(), len(args), strings.Join(args, " "))

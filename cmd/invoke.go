@@ -81,11 +81,11 @@ The body is a message's text; for a bus the detail, or {"source": ..., "detail-t
 			return t.invoke(c.Context(), there, id, payload)
 		},
 	}
-	c.Flags().StringVar(&event, "event", "", "file with the event as JSON, - for stdin")
+	c.Flags().StringVar(&event, "event", "", "`FILE` with the event as JSON, - for stdin")
 	c.Flags().StringVar(&source, "source", "", "make the event as this source does: "+strings.Join(runtime.SampleSources(), ", "))
 	c.Flags().StringVar(&body, "body", "", "what is sent, or what the event of --source is about: a message, a detail, an object's key, an item")
 	c.Flags().StringVar(&group, "group", "", "message group of a FIFO queue, partition key of a Kinesis stream")
-	c.Flags().StringArrayVar(&attributes, "attribute", nil, "NAME=VALUE or NAME:Number=VALUE, an attribute of a message; may be given again")
+	c.Flags().StringArrayVar(&attributes, "attribute", nil, "`NAME=VALUE` or NAME:Number=VALUE, an attribute of a message; may be given again")
 	return c
 }
 

@@ -31,11 +31,12 @@ func lintCommand(t *tool) *cobra.Command {
 		Short: "Check stacks.star and its handlers, with the project's own ESLint and tsc",
 		Long: `Check the app: stacks.star and what it loads, the handlers that it names, the templates by the CDK's own rules
 (once per distinct template), and what is allowed but most likely not meant (names that nothing uses, account
-ids and secrets in the file, permissions for everything). Beside that, the project's own ESLint and the type check of its own TypeScript run; one that is not
-installed is named.
+ids and secrets in the file, permissions for everything). Beside that, the project's own ESLint and the type check
+of its own TypeScript run; one that is not installed is named.
 
 Warnings do not fail the command, errors do. --fix lets ESLint repair what it can, and formats the Starlark files.`,
-		Args: atMostFile,
+		Example: "  sst lint\n  sst lint --fix",
+		Args:    atMostFile,
 		RunE: func(c *cobra.Command, args []string) error {
 			p, err := t.open(c.Context(), args)
 			if err != nil {

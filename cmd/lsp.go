@@ -55,7 +55,7 @@ It reads files and runs nothing: no Node, no network, no code of the project.`,
 			return problemf("", "the connection to the editor: %v", err)
 		},
 	}
-	c.Flags().StringVar(&logFile, "log-file", "", "write what goes wrong inside the server to a file")
+	c.Flags().StringVar(&logFile, "log-file", "", "write what goes wrong inside the server to this `FILE`")
 	c.Flags().IntVar(&pid, "clientProcessId", 0, "end when the process with this id does")
 	c.Flags().Bool("stdio", true, "talk on stdin and stdout; there is nothing else, editors say it anyway")
 	return c

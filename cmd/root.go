@@ -88,30 +88,43 @@ type tool struct {
 }
 
 // commands is the table of verbs, in the order of the help text.
-var commands = []func(*tool) *cobra.Command{
-	initCommand,
-	startCommand,
-	invokeVerb,
-	logsCommand,
-	shellCommand,
-	buildCommand,
-	deployCommand,
-	diffCommand,
-	statusCommand,
-	removeCommand,
-	testCommand,
-	lintCommand,
-	lookupCommand,
-	secretsCommand,
-	envCommand,
-	bootstrapCommand,
-	addCommand,
-	docCommand,
-	fmtCommand,
-	lspCommand,
-	completionCommand,
-	versionCommand,
+var commands = []struct {
+	title string
+	verbs []func(*tool) *cobra.Command
+}{
+	{"Write and run:", []func(*tool) *cobra.Command{
+		initCommand,
+		startCommand,
+		invokeVerb,
+		testCommand,
+		lintCommand,
+		fmtCommand,
+		docCommand,
+		addCommand,
+		envCommand,
+	}},
+	{"Deploy:", []func(*tool) *cobra.Command{
+		buildCommand,
+		diffCommand,
+		deployCommand,
+		statusCommand,
+		removeCommand,
+		bootstrapCommand,
+		lookupCommand,
+	}},
+	{"On a deployed stage:", []func(*tool) *cobra.Command{
+		secretsCommand,
+		logsCommand,
+		shellCommand,
+	}},
+	{"The tool:", []func(*tool) *cobra.Command{
+		lspCommand,
+		completionCommand,
+		versionCommand,
+	}},
 }
+
+func init() { cobra.EnableCommandSorting = false } // the order is that of commands
 
 // Main runs the verb of this process's command line and gives its exit code.
 func Main() int {
@@ -188,16 +201,23 @@ FILE is optional in every command: without it, the nearest stacks.star is used, 
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
 	f := root.PersistentFlags()
-	f.StringVar(&t.stage, "stage", "", "stage to work on (default: the one saved in .sst/stage on this machine)")
-	f.StringVar(&t.region, "region", "", "AWS region (default: that of the App, else that of your AWS settings)")
-	f.StringVar(&t.profile, "profile", "", "AWS profile to use (default: AWS_PROFILE)")
-	f.StringVar(&t.out, "out", "", "folder for the assembly (default: .sst/out beside stacks.star)")
+	f.StringVar(&t.stage, "stage", "", "`STAGE` to work on (default: the one saved in .sst/stage on this machine)")
+	f.StringVar(&t.region, "region", "", "AWS `REGION` (default: that of the App, else that of your AWS settings)")
+	f.StringVar(&t.profile, "profile", "", "`PROFILE` of your AWS settings to use (default: AWS_PROFILE)")
+	f.StringVar(&t.out, "out", "", "`FOLDER` for the assembly (default: .sst/out beside stacks.star)")
 	f.BoolVar(&t.json, "json", false, "print one JSON event a line on stdout")
 	f.BoolVarP(&t.verbose, "verbose", "v", false, "show the frames below yours and what is going on")
 	f.BoolVar(&t.noColor, "no-color", false, "no colours, as when NO_COLOR is set or stderr is not a terminal")
-	for _, command := range commands {
-		root.AddCommand(command(t))
+	for _, group := range commands {
+		root.AddGroup(&cobra.Group{ID: group.title, Title: group.title})
+		for _, verb := range group.verbs {
+			command := verb(t)
+			command.GroupID = group.title
+			root.AddCommand(command)
+		}
 	}
+	root.SetHelpCommandGroupID(commands[len(commands)-1].title)
+	root.SetHelpFunc(func(c *cobra.Command, _ []string) { t.printHelp(c) })
 	t.completeVerbs(root)
 	return root
 }

@@ -70,16 +70,19 @@ Functions that run already keep the value they have until they start anew.`,
 	set.Flags().BoolVar(&o.fallback, "fallback", false, "for all stages that have no value of their own")
 	set.Flags().StringVar(&o.key, "key", "", "KMS key (id, ARN or alias) to encrypt it with, when the secret has a key of its own")
 	get := &cobra.Command{
-		Use:   "get NAME",
-		Short: "Print the value of a secret",
-		Long:  "Print the value that functions of the stage get: the stage's own, else that of all stages.",
-		RunE:  func(c *cobra.Command, args []string) error { return t.withSecrets(c, args, o, t.getSecret) },
+		Use:     "get NAME",
+		Short:   "Print the value of a secret",
+		Long:    "Print the value that functions of the stage get: the stage's own, else that of all stages.",
+		Example: "  sst secrets get StripeKey --stage prod",
+		RunE:    func(c *cobra.Command, args []string) error { return t.withSecrets(c, args, o, t.getSecret) },
 	}
 	get.Flags().BoolVar(&o.fallback, "fallback", false, "the value for all stages")
 	remove := &cobra.Command{
-		Use:   "remove NAME",
-		Short: "Delete the value of a secret",
-		RunE:  func(c *cobra.Command, args []string) error { return t.withSecrets(c, args, o, t.removeSecret) },
+		Use:     "remove NAME",
+		Short:   "Delete the value of a secret",
+		Long:    "Delete the value of a secret, so that the stage has that of all stages, if there is one.",
+		Example: "  sst secrets remove StripeKey --stage prod",
+		RunE:    func(c *cobra.Command, args []string) error { return t.withSecrets(c, args, o, t.removeSecret) },
 	}
 	remove.Flags().BoolVar(&o.fallback, "fallback", false, "the value for all stages")
 	var format string

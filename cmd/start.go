@@ -74,9 +74,9 @@ The project's own ESLint and type check run beside it and never hold a reload up
 	}
 	command.Flags().BoolVar(&local, "local", false, "run everything on this machine, without AWS")
 	command.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
-	command.Flags().StringArrayVar(&keys, "jwks", nil, "where the public keys of an issuer of tokens are, [ISSUER=]FILE_OR_URL; may be given again")
+	command.Flags().StringArrayVar(&keys, "jwks", nil, "public keys of an issuer of tokens, from `[ISSUER=]FILE_OR_URL`; may be given again")
 	command.Flags().BoolVar(&on.auto, "auto", false, "deploy what a saved stacks.star changes without waiting for ENTER, unless data would be lost")
-	command.Flags().StringArrayVar(&on.only, "only", nil, "run this function (\"web/Export\") and leave the others to other developers; may be given again")
+	command.Flags().StringArrayVar(&on.only, "only", nil, "run this `FUNCTION` (\"web/Export\") and leave the others to other developers; may be given again")
 	command.Flags().BoolVar(&on.takeOver, "take-over", false, "take the functions from another developer who runs them")
 	command.Flags().BoolVarP(&on.yes, "yes", "y", false, "do not ask on a stage that is not your own")
 	command.Flags().BoolVar(&restore, "restore", false, "put the functions' code back in the place of their stubs, and end")

@@ -53,14 +53,15 @@ functions (SST_RESOURCE_...). What is not installed is named.
 
 ARGS that end in _test.star choose test files; others go to Jest or Vitest, and then only that is run.
 Flags for it come after "--": sst test -- --coverage`,
+		Example: "  sst test\n  sst test stacks_test.star --run dead_letters\n  sst test src/orders.test.ts",
 		RunE: func(c *cobra.Command, args []string) error {
 			o.split(args, c.ArgsLenAtDash())
 			return t.test(c.Context(), &o)
 		},
 	}
-	c.Flags().StringVar(&o.run, "run", "", "run only the tests whose names match this regular expression")
+	c.Flags().StringVar(&o.run, "run", "", "run only the tests whose names match this `REGEXP`")
 	c.Flags().BoolVar(&o.update, "update", false, "take all snapshots anew and remove those that no test takes")
-	c.Flags().StringVar(&o.junit, "junit", "", "write the results of *_test.star to this file, as JUnit XML")
+	c.Flags().StringVar(&o.junit, "junit", "", "write the results of *_test.star to this `FILE`, as JUnit XML")
 	return c
 }
 
