@@ -129,9 +129,10 @@ func pairs(list []string) map[string]string {
 
 // running is what .sst/start.json says of a running start.
 type running struct {
-	Stage     string `json:"stage"`
-	Lambda    string `json:"lambda"`
-	Token     string `json:"token"`
+	Stage     string            `json:"stage"`
+	Lambda    string            `json:"lambda"`
+	Apis      map[string]string `json:"apis"` // id to URL
+	Token     string            `json:"token"`
 	Functions []struct {
 		ID, Name, Handler string
 	} `json:"functions"`
@@ -149,14 +150,10 @@ func (t *tool) running(ctx context.Context) (*running, error) {
 	if file, err = filepath.EvalSymlinks(file); err != nil {
 		return nil, err
 	}
-	data, err := os.ReadFile(filepath.Join(filepath.Dir(file), ".sst", "start.json"))
-	var there running
-	if err == nil {
-		err = json.Unmarshal(data, &there)
-	}
+	there, err := runningIn(filepath.Dir(file))
 	live := err == nil && there.Lambda == "" // on AWS, where its functions are invoked and come here from
 	if !errors.Is(err, fs.ErrNotExist) && !live && (err != nil || t.stage == "" || there.Stage == t.stage) {
-		return &there, err
+		return there, err
 	}
 	if live && t.stage == "" {
 		t.stage = there.Stage
@@ -166,6 +163,16 @@ func (t *tool) running(ctx context.Context) (*running, error) {
 		err = problemf(startFirst+" With AWS credentials, the deployed function is invoked.", "nothing runs here")
 	}
 	return nil, err
+}
+
+// runningIn reads what runs in the project with this root; fs.ErrNotExist when nothing does.
+func runningIn(root string) (*running, error) {
+	data, err := os.ReadFile(filepath.Join(root, ".sst", "start.json"))
+	there := &running{}
+	if err == nil {
+		err = json.Unmarshal(data, there)
+	}
+	return there, err
 }
 
 // sourceWords are the words in front of "/Orders" that name a type of source.

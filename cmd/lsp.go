@@ -21,7 +21,7 @@ func lspCommand(t *tool) *cobra.Command {
 		Short: "Answer an editor (language server on stdin and stdout)",
 		Long: `Answer an editor: the language server protocol on stdin and stdout. Editors start it; docs/editors.md says how to set each up.
 
-It reads files and runs nothing: no Node, no network, no code of the project.`,
+It reads files and runs nothing: no Node, no network, no code of the project. Only a click on a code lens does something: it goes to the running sst start.`,
 		Args: cobra.NoArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			logger, closeLog, err := lspLog(t, logFile)
@@ -36,7 +36,7 @@ It reads files and runs nothing: no Node, no network, no code of the project.`,
 			}
 			server := lsp.New(lsp.Options{
 				Version: Version, Logger: logger, Alive: alive,
-				PreludeDir: filepath.Join(t.CacheDir, "prelude", Version),
+				PreludeDir: filepath.Join(t.CacheDir, "prelude", Version), Actions: t.editorActions(),
 			})
 			ctx, gone := context.WithCancelCause(command.Context())
 			defer gone(nil)

@@ -14,13 +14,22 @@ func clientOf(raw json.RawMessage) client {
 			General struct {
 				PositionEncodings []string `json:"positionEncodings"`
 			} `json:"general"`
+			Window struct {
+				ShowDocument struct {
+					Support bool `json:"support"`
+				} `json:"showDocument"`
+			} `json:"window"`
 			Workspace struct {
+				Diagnostics struct {
+					RefreshSupport bool `json:"refreshSupport"`
+				} `json:"diagnostics"`
 				WorkspaceEdit struct {
 					DocumentChanges    bool     `json:"documentChanges"`
 					ResourceOperations []string `json:"resourceOperations"`
 				} `json:"workspaceEdit"`
 			} `json:"workspace"`
 			TextDocument struct {
+				Diagnostic *struct{} `json:"diagnostic"`
 				Completion struct {
 					CompletionItem struct {
 						SnippetSupport bool `json:"snippetSupport"`
@@ -42,6 +51,8 @@ func clientOf(raw json.RawMessage) client {
 		snippets: c.TextDocument.Completion.CompletionItem.SnippetSupport,
 		defaults: slices.Contains(c.TextDocument.Completion.CompletionList.ItemDefaults, "editRange"),
 		markdown: len(c.TextDocument.Hover.ContentFormat) == 0 || slices.Contains(c.TextDocument.Hover.ContentFormat, "markdown"),
+		shows:    c.Window.ShowDocument.Support,
+		pulls:    c.TextDocument.Diagnostic != nil && c.Workspace.Diagnostics.RefreshSupport,
 		creates:  c.Workspace.WorkspaceEdit.DocumentChanges && slices.Contains(c.Workspace.WorkspaceEdit.ResourceOperations, "create"),
 	}
 }
@@ -71,7 +82,7 @@ func (s *Server) capabilities() *protocol.InitializeResult {
 		encoding = protocol.PositionEncodingKindUTF8
 	}
 	sync := protocol.TextDocumentSyncKindIncremental
-	return &protocol.InitializeResult{
+	result := &protocol.InitializeResult{
 		ServerInfo: protocol.ServerInfo{Name: "sst", Version: protocol.NewOptional(s.opts.Version)},
 		Capabilities: protocol.ServerCapabilities{
 			PositionEncoding:           encoding,
@@ -93,6 +104,17 @@ func (s *Server) capabilities() *protocol.InitializeResult {
 				Full:   protocol.Boolean(true),
 				Range:  protocol.Boolean(true),
 			},
+			DocumentLinkProvider:   &protocol.DocumentLinkOptions{},
+			InlayHintProvider:      protocol.Boolean(true),
+			SelectionRangeProvider: protocol.Boolean(true),
 		},
 	}
+	if do := s.opts.Actions; do.Invoke != nil || do.URL != nil || do.Built != nil {
+		result.Capabilities.CodeLensProvider = &protocol.CodeLensOptions{}
+		result.Capabilities.ExecuteCommandProvider = protocol.ExecuteCommandOptions{Commands: commands}
+	}
+	if s.client.pulls {
+		result.Capabilities.DiagnosticProvider = &protocol.DiagnosticOptions{InterFileDependencies: true}
+	}
+	return result
 }

@@ -29,6 +29,13 @@ type testClient struct {
 	replies     map[int]chan reply
 	diagnostics map[string]chan published
 	bytes       int // of the last reply
+	told        chan told
+}
+
+// told is another notification or request of the server.
+type told struct {
+	method string
+	params json.RawMessage
 }
 
 type reply struct {
@@ -62,7 +69,11 @@ type testDiagnostic struct {
 
 // newClient starts a server for a folder.
 func newClient(t testing.TB, root string, encodings ...string) *testClient {
-	c := connect(t, Options{Debounce: time.Millisecond, PreludeDir: filepath.Join(t.TempDir(), "prelude")})
+	return newClientWith(t, root, Actions{}, encodings...)
+}
+
+func newClientWith(t testing.TB, root string, do Actions, encodings ...string) *testClient {
+	c := connect(t, Options{Debounce: time.Millisecond, PreludeDir: filepath.Join(t.TempDir(), "prelude"), Actions: do})
 	c.root = root
 	c.initialize(root, encodings...)
 	t.Cleanup(c.close)
@@ -85,7 +96,7 @@ func connect(t testing.TB, opts Options) *testClient {
 
 // attach talks to a server over two streams.
 func attach(t testing.TB, in io.WriteCloser, out io.Reader) *testClient {
-	c := &testClient{t: t, in: in, out: bufio.NewReader(out), done: make(chan error, 1), replies: map[int]chan reply{}, diagnostics: map[string]chan published{}}
+	c := &testClient{t: t, in: in, out: bufio.NewReader(out), done: make(chan error, 1), replies: map[int]chan reply{}, diagnostics: map[string]chan published{}, told: make(chan told, 100)}
 	go c.read()
 	return c
 }
@@ -103,7 +114,7 @@ func (c *testClient) read() {
 			return
 		}
 		var m struct {
-			ID     *int            `json:"id"`
+			ID     json.RawMessage `json:"id"`
 			Method string          `json:"method"`
 			Params json.RawMessage `json:"params"`
 			reply
@@ -123,13 +134,20 @@ func (c *testClient) read() {
 			case c.published(p.URI) <- p:
 			default:
 			}
+		case m.Method != "":
+			select {
+			case c.told <- told{m.Method, m.Params}:
+			default:
+			}
 		case m.ID != nil:
+			var id int
+			_ = json.Unmarshal(m.ID, &id) // null, or not of this client
 			c.mu.Lock()
-			ch := c.replies[*m.ID]
-			delete(c.replies, *m.ID)
+			ch := c.replies[id]
+			delete(c.replies, id)
 			c.mu.Unlock()
 			if ch == nil {
-				if m.ID != nil && *m.ID > 0 {
+				if id > 0 {
 					c.t.Errorf("a second reply, or one to nothing: %s", body)
 				}
 				continue
@@ -214,6 +232,7 @@ func (c *testClient) initialize(root string, encodings ...string) {
 		"processId": nil, "rootUri": uriOf(root),
 		"capabilities": map[string]any{
 			"general":   map[string]any{"positionEncodings": encodings},
+			"window":    map[string]any{"showDocument": map[string]any{"support": true}},
 			"workspace": map[string]any{"workspaceEdit": map[string]any{"documentChanges": true, "resourceOperations": []string{"create"}}},
 			"textDocument": map[string]any{"completion": map[string]any{
 				"completionItem": map[string]any{"snippetSupport": true}, "completionList": map[string]any{"itemDefaults": []string{"editRange"}},

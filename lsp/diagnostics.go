@@ -41,6 +41,17 @@ func (s *Server) publish(path string) {
 	}
 }
 
+// pullDiagnostics are those of publish for an editor that asks.
+func (c *call) pullDiagnostics(p *protocol.DocumentDiagnosticParams) (any, error) {
+	report := &protocol.RelatedFullDocumentDiagnosticReport{FullDocumentDiagnosticReport: protocol.FullDocumentDiagnosticReport{Kind: "full", Items: []protocol.Diagnostic{}}}
+	if a := c.analyse(p.TextDocument); a != nil {
+		for _, d := range c.diagnose(a) {
+			report.Items = append(report.Items, c.diagnostic(a.doc, d))
+		}
+	}
+	return report, nil
+}
+
 func (c *call) diagnostic(doc *document, d *diag.Diagnostic) protocol.Diagnostic {
 	text := strings.TrimSpace(d.Detail + " " + d.Hint)
 	if text == "" {
@@ -143,8 +154,25 @@ func (c *call) handlerProblems(a *analysis) diag.List {
 		return nil // handlers are relative to the folder of stacks.star
 	}
 	var found diag.List
-	o := a.outlined()
 	problems := map[string]*diag.Diagnostic{} // nil: the handler is there
+	c.handlers(a, func(l *syntax.Literal, handler string) {
+		d, known := problems[handler]
+		if !known {
+			d = handlerProblem(a.root, handler)
+			problems[handler] = d
+		}
+		if d != nil {
+			at := *d
+			at.Span = literalSpan(a.doc, l)
+			found = append(found, &at)
+		}
+	})
+	return found
+}
+
+// handlers visits the handler strings of a file.
+func (c *call) handlers(a *analysis, visit func(*syntax.Literal, string)) {
+	o := a.outlined()
 	for i := range o.Calls {
 		call := &o.Calls[i]
 		cur := &cursor{a: a, scope: a.inf, lookup: call.Span.Start}
@@ -167,21 +195,9 @@ func (c *call) handlerProblems(a *analysis) diag.List {
 			if p == nil || p.Type != nil {
 				continue
 			}
-			cur.handlersIn(want{name: p.Name, doc: cur.resolveDoc(call.Callee, p.Doc)}, value, func(l *syntax.Literal, handler string) {
-				d, known := problems[handler]
-				if !known {
-					d = handlerProblem(a.root, handler)
-					problems[handler] = d
-				}
-				if d != nil {
-					at := *d
-					at.Span = literalSpan(a.doc, l)
-					found = append(found, &at)
-				}
-			})
+			cur.handlersIn(want{name: p.Name, doc: cur.resolveDoc(call.Callee, p.Doc)}, value, visit)
 		}
 	}
-	return found
 }
 
 func literalSpan(doc *document, l *syntax.Literal) diag.Span {

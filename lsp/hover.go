@@ -109,6 +109,9 @@ func (c *call) hover(p *protocol.HoverParams) (any, error) {
 	if !ok || t.hover == "" {
 		return nil, nil
 	}
+	if built := c.builtText(a, t.start, t.about); built != "" {
+		t.hover += "\n\n" + built
+	}
 	area := a.doc.span(t.start, t.end, c.client.utf8)
 	return &protocol.Hover{Contents: c.markup(t.hover), Range: &area}, nil
 }

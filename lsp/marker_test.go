@@ -32,6 +32,10 @@ var showMarks = flag.Bool("show", false, "print what each mark sees")
 //	diag CODE REGEXP    a diagnostic exactly over the carets; once a file has one all its diagnostics need one
 //	fix TITLE => LINE   the line after the quick fix, "\n" for line ends
 //	token TYPE          the semantic token
+//	lens TITLE => NAME  the code lens over the carets and what it is about; "none" = there is none
+//	hint TEXT           the inlay hint before the carets, "none" = there is none
+//	link FILE           the link over the carets
+//	select A => B => C  what the selection grows to; the rest is not looked at
 //
 // A comment of the archive with the words "no diagnostics" asks for none in files without such marks.
 func TestMarkers(t *testing.T) {
@@ -112,7 +116,7 @@ func runMarkers(t *testing.T, archive *txtar.Archive, encoding string) int {
 			t.Fatal(err)
 		}
 	}
-	c := newClient(t, root, encoding)
+	c := newClientWith(t, root, markerActions, encoding)
 	diagnostics := map[string][]testDiagnostic{}
 	strict := map[string]bool{}
 	for path, text := range texts {
@@ -258,6 +262,14 @@ func (k *mark) run(t *testing.T, c *testClient, texts map[string]string, diagnos
 		k.fix(t, c, where, texts)
 	case "token":
 		k.token(t, c, where)
+	case "lens":
+		k.lens(t, c, where)
+	case "hint":
+		k.hint(t, c, where)
+	case "link":
+		k.link(t, c, where)
+	case "select":
+		k.selects(t, c, where, texts)
 	default:
 		t.Errorf("%s: there is no such mark", where)
 	}

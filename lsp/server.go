@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.lsp.dev/protocol"
@@ -25,6 +26,7 @@ type Options struct {
 	Poll  time.Duration // how often Alive is asked; 0 = 5 s
 	// PreludeDir is a folder for read-only copies of the prelude, which definitions lead to; "" = they lead nowhere.
 	PreludeDir string
+	Actions    Actions
 }
 
 // Server answers one editor.
@@ -35,6 +37,8 @@ type Server struct {
 	// Only the goroutine of Serve touches these.
 	initialized, shutdown bool
 	client                client
+	clicks                context.Context // ends with Serve: what a click began is not waited for
+	endClicks             context.CancelFunc
 
 	mu       sync.Mutex
 	current  *snapshot                     // replaced at each change, never changed
@@ -47,6 +51,7 @@ type Server struct {
 	done    chan struct{} // closed when Serve ends
 	workers sync.WaitGroup
 	lists   completionLists
+	asked   atomic.Int64 // requests of the server's own
 }
 
 // client is what the editor said of itself.
@@ -56,6 +61,8 @@ type client struct {
 	defaults bool // completion lists may have an edit range for all items
 	markdown bool
 	creates  bool // workspace edits may create files
+	shows    bool // documents when asked to
+	pulls    bool // diagnostics, so that they are not pushed
 }
 
 // New makes a server.
@@ -88,6 +95,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	s.out = &writer{out: out}
+	s.clicks, s.endClicks = context.WithCancel(ctx)
 	s.workers.Go(s.work)
 	defer s.close()
 
@@ -145,6 +153,7 @@ func (s *Server) close() {
 		}
 	}
 	s.mu.Unlock()
+	s.endClicks()
 	close(s.done)
 	s.workers.Wait()
 }
@@ -189,7 +198,7 @@ func (s *Server) receive(ctx context.Context, cancel context.CancelFunc, body []
 	}
 	switch {
 	case m.Method == "":
-		return nil // a reply to something; the server asks nothing
+		return nil // a reply: the server asks for nothing that it waits for
 	case m.Method == "exit":
 		return errExit
 	case id == nil:
@@ -256,13 +265,8 @@ func (s *Server) request(ctx context.Context, cancel context.CancelFunc, m messa
 	call.snapshot = s.current
 	s.running[key] = call.cancel
 	s.mu.Unlock()
-	s.enqueue(func() {
+	finish := func(result any, err error) {
 		defer call.cancel()
-		var result any
-		var err error = &wireError{codeRequestCancelled, "cancelled"}
-		if call.ctx.Err() == nil {
-			result, err = call.run(handle, m)
-		}
 		s.mu.Lock()
 		delete(s.running, key)
 		answered := s.answered[key]
@@ -271,6 +275,22 @@ func (s *Server) request(ctx context.Context, cancel context.CancelFunc, m messa
 		if !answered {
 			s.out.reply(m.ID, result, err)
 		}
+	}
+	s.enqueue(func() {
+		if call.ctx.Err() != nil {
+			finish(nil, &wireError{codeRequestCancelled, "cancelled"})
+			return
+		}
+		result, err := call.run(handle, m)
+		if wait, ok := result.(later); ok {
+			s.workers.Go(func() {
+				stop := context.AfterFunc(s.clicks, call.cancel)
+				defer stop()
+				finish(wait(call.ctx))
+			})
+			return
+		}
+		finish(result, err)
 	})
 }
 
@@ -375,6 +395,12 @@ func init() { // the methods look at the tables' types: not a literal, for that 
 		"textDocument/semanticTokens/range": on((*call).semanticTokensRange),
 		"textDocument/formatting":           on((*call).formatting),
 		"textDocument/codeAction":           on((*call).codeAction),
+		"textDocument/codeLens":             on((*call).codeLens),
+		"textDocument/diagnostic":           on((*call).pullDiagnostics),
+		"textDocument/documentLink":         on((*call).documentLink),
+		"textDocument/inlayHint":            on((*call).inlayHint),
+		"textDocument/selectionRange":       on((*call).selectionRange),
+		"workspace/executeCommand":          on((*call).executeCommand),
 	}
 	notifications = map[string]notificationFunc{
 		"initialized":                         func(*Server, json.RawMessage) error { return nil },

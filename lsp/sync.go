@@ -69,6 +69,9 @@ func (s *Server) didClose(p *protocol.DidCloseTextDocumentParams) error {
 		delete(s.timers, path)
 	}
 	s.mu.Unlock()
+	if s.client.pulls {
+		return nil
+	}
 	s.out.notify("textDocument/publishDiagnostics", &protocol.PublishDiagnosticsParams{URI: p.TextDocument.URI, Diagnostics: []protocol.Diagnostic{}})
 	return nil
 }
@@ -76,6 +79,10 @@ func (s *Server) didClose(p *protocol.DidCloseTextDocumentParams) error {
 // diskChanged is told when files that are not open may have changed.
 func (s *Server) diskChanged() {
 	s.replace((*snapshot).next)
+	if s.client.pulls {
+		s.out.ask(fmt.Sprintf("sst-%d", s.asked.Add(1)), "workspace/diagnostic/refresh", nil)
+		return
+	}
 	s.mu.Lock()
 	var open []string
 	for path := range s.current.open {
@@ -93,8 +100,11 @@ func (s *Server) replace(change func(*snapshot) *snapshot) {
 	s.current = change(s.current)
 }
 
-// diagnoseSoon publishes the diagnostics of a file once it rests.
+// diagnoseSoon publishes the diagnostics of a file once it rests, unless the editor asks for them.
 func (s *Server) diagnoseSoon(path string, after time.Duration) {
+	if s.client.pulls {
+		return
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if timer := s.timers[path]; timer != nil {

@@ -141,6 +141,15 @@ func (w *writer) notify(method string, params any) {
 	_ = w.frame([]byte(`{"jsonrpc":"2.0","method":"` + method + `","params":` + string(body) + `}`))
 }
 
+// ask sends a request whose reply nobody waits for.
+func (w *writer) ask(id, method string, params any) {
+	body, err := encode(params)
+	if err != nil {
+		return
+	}
+	_ = w.frame([]byte(`{"jsonrpc":"2.0","id":"` + id + `","method":"` + method + `","params":` + string(body) + `}`))
+}
+
 func encode(v any) ([]byte, error) {
 	if v == nil {
 		return []byte("null"), nil
