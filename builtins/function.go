@@ -130,7 +130,13 @@ func bundleOptions(v starlark.Value, into *bundle.Options) error {
 	return nil
 }
 
-var bundleKeys = []string{"external", "install", "loader", "minify", "source_map", "format", "copy", "source", "esbuild"}
+var bundleKeys = []string{"external", "install", "loader", "minify", "source_map", "format", "copy", "source", "hooks", "esbuild"}
+
+// What the options that are dicts have.
+var (
+	copyKeys = []string{"from", "to"}
+	hookKeys = []string{"before", "after", "inputs"}
+)
 
 func wrongBundle(err error) error {
 	var typeErr *json.UnmarshalTypeError
@@ -143,8 +149,9 @@ func wrongBundle(err error) error {
 		_, name, _ := strings.Cut(err.Error(), `"`)
 		name = strings.TrimSuffix(name, `"`)
 		f.Summary, f.Code = "Unknown bundle option", "unknown-key"
-		f.Detail = fmt.Sprintf("bundle has no option %q; it has %s.", name, strings.Join(bundleKeys, ", "))
-		f.Hint, f.Value = nearest(name, bundleKeys), name
+		f.Detail = fmt.Sprintf("bundle has no option %q; it has %s; each of copy has %s; hooks has %s.", name,
+			strings.Join(bundleKeys, ", "), strings.Join(copyKeys, ", "), strings.Join(hookKeys, ", "))
+		f.Hint, f.Value = nearest(name, slices.Concat(bundleKeys, copyKeys, hookKeys)), name
 	}
 	return f
 }
@@ -153,7 +160,7 @@ func goTypeWord(name string) string {
 	switch {
 	case strings.HasPrefix(name, "[]"):
 		return "a list"
-	case strings.HasPrefix(name, "map"), strings.Contains(name, "Copy"):
+	case strings.HasPrefix(name, "map"), strings.Contains(name, "Copy"), strings.Contains(name, "Hooks"):
 		return "a dict"
 	}
 	return name

@@ -106,7 +106,8 @@ type live struct {
 }
 
 func (l *live) run(ctx context.Context, began time.Time) error {
-	l.builder = bundle.Open(bundle.Config{Root: l.project.root, Mode: bundle.Deploy, Cache: filepath.Join(l.project.state, "cache", "bundles"), NoSites: true})
+	l.builder = bundle.Open(bundle.Config{Root: l.project.root, Mode: bundle.Deploy, Cache: filepath.Join(l.project.state, "cache", "bundles"),
+		NoSites: true, LookupEnv: l.LookupEnv})
 	defer l.builder.Close()
 	l.outcome = make(chan error, 1)
 	l.mode = forLive

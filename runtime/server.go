@@ -103,9 +103,15 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	if s.keyring, err = openKeyring(opts.Root, opts.Keys, func(text string) { s.events.send(Notice{Text: text}) }); err != nil {
 		return nil, err
 	}
+	environment := map[string]string{}
+	for _, each := range opts.Environ {
+		name, value, _ := strings.Cut(each, "=")
+		environment[name] = value
+	}
+	lookup := func(name string) (string, bool) { value, ok := environment[name]; return value, ok }
 	local := filepath.Join(opts.Dir, "local")
 	if s.codes, err = openCodes(s.ctx, opts.Root, filepath.Join(local, "bundles"), bundle.Config{
-		Root: opts.Root, Mode: bundle.Live, NodeMajor: opts.Node.Major, GoTool: opts.Go, Vendor: filepath.Join(local, "bundles", "vendor"),
+		Root: opts.Root, Mode: bundle.Live, NodeMajor: opts.Node.Major, GoTool: opts.Go, Vendor: filepath.Join(local, "bundles", "vendor"), LookupEnv: lookup,
 	}, s.events.send, s.log); err != nil {
 		return nil, err
 	}

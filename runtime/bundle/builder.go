@@ -45,7 +45,7 @@ type Config struct {
 	// NoSites puts a page that says so in the place of sites that a command builds, as a Live builder does: a stage that
 	// is developed on is looked at through the site's own server.
 	NoSites bool
-	// LookupEnv gives the commands that build sites what tools need to run; nil gives them nothing.
+	// LookupEnv gives the commands that build sites, and those of Hooks, what tools need to run; nil gives them nothing.
 	LookupEnv func(name string) (string, bool)
 	// Notice says what takes long; nil says nothing.
 	Notice func(text string)
@@ -221,6 +221,7 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 		b.vendors.pause()
 		defer b.vendors.resume()
 	}
+	read := b.before(ctx, stale, start)
 	b.compile(ctx, stale)
 	after := newStamps()
 	for _, u := range stale {
@@ -233,7 +234,7 @@ func (b *Builder) refresh(ctx context.Context, byKey map[string]*unit) {
 		}
 		slices.SortFunc(u.result.Files, func(a, b File) int { return strings.Compare(a.Name, b.Name) })
 		u.result.Hash = hash(u.result.Files)
-		u.stamps = after.take(u.result.Inputs, b.folders(u), start, now)
+		u.stamps = b.stampsOf(u, after, start, read, now)
 		b.keep(u)
 	}
 	if b.disk != nil {
@@ -292,10 +293,16 @@ func (b *Builder) known(key string) *unit {
 }
 
 func (b *Builder) folders(u *unit) map[string][]string {
-	if u.spec.Kind == Node {
-		return surroundings(b.config.Root, u.result.Inputs)
-	}
 	folders := map[string][]string{}
+	if u.spec.Kind == Node {
+		folders = surroundings(b.config.Root, u.result.Inputs)
+	}
+	if u.spec.Options.Hooks != nil {
+		b.hookFolders(u.spec.Options.Hooks, folders)
+	}
+	if u.spec.Kind == Node {
+		return folders
+	}
 	for _, input := range u.result.Inputs {
 		dir := filepath.Dir(input)
 		folders[dir] = nil
@@ -314,6 +321,8 @@ func (b *Builder) compile(ctx context.Context, units []*unit) {
 	for _, u := range units {
 		if ctx.Err() != nil {
 			u.fail(errorAt("", "%s", context.Cause(ctx)))
+		}
+		if u.result.Failed() {
 			continue
 		}
 		switch u.spec.Kind {
@@ -342,6 +351,9 @@ func (b *Builder) compile(ctx context.Context, units []*unit) {
 		spec := group[0].spec
 		n := nodeBuild{major: b.nodeMajor(spec.Runtime), commonJS: isCommonJS(group[0]), options: spec.Options}
 		b.nodeUnits(ctx, n, group)
+	}
+	for _, u := range units {
+		b.after(ctx, u)
 	}
 }
 

@@ -56,6 +56,8 @@ type Options struct {
 	// nearest folder with a pyproject.toml, requirements.txt, Pipfile or setup.py, else the one that holds the top
 	// package of the handler.
 	Source string `json:"source,omitempty"`
+	// Hooks are commands around the bundling; nil runs none.
+	Hooks *Hooks `json:"hooks,omitempty"`
 	// Esbuild is an object with further options of esbuild, under the names of its JavaScript API.
 	Esbuild json.RawMessage `json:"esbuild,omitempty"`
 }

@@ -69,7 +69,7 @@ func (b *Builder) site(ctx context.Context, u *unit) {
 		if b.config.Notice != nil {
 			b.config.Notice(fmt.Sprintf("Building the site %s: %s", u.spec.Handler, o.Command))
 		}
-		if err := b.runSite(ctx, dir, o); err != nil {
+		if err := b.shell(ctx, o.Command, dir, dir, o.Environment); err != nil {
 			u.fail(errorAt("", "%s", err))
 			return
 		}
@@ -103,16 +103,17 @@ const sitePlaceholder = `<!doctype html>
 <p>This stage runs in sst start, which does not build the site: run the site's own development server, or sst deploy.</p>
 `
 
-// runSite runs the command of a site; its error ends with the last lines that it printed.
-func (b *Builder) runSite(ctx context.Context, dir string, o *SiteOptions) error {
+// shell runs a command of the project in a folder, with the tools installed beside or above the folder tools; its error
+// ends with the last lines that it printed.
+func (b *Builder) shell(ctx context.Context, command, dir, tools string, environment map[string]string) error {
 	shell, flag := "sh", "-c"
 	if runtime.GOOS == "windows" {
 		shell, flag = "cmd", "/C"
 	}
-	cmd := exec.CommandContext(ctx, shell, flag, o.Command)
+	cmd := exec.CommandContext(ctx, shell, flag, command)
 	var output bytes.Buffer
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, &output, &output
-	cmd.Env = b.siteEnvironment(dir, o)
+	cmd.Env = b.commandEnvironment(tools, environment)
 	ownGroup(cmd)
 	cmd.Cancel = func() error { return killGroup(cmd.Process) }
 	cmd.WaitDelay = 2 * time.Second
@@ -127,11 +128,11 @@ func (b *Builder) runSite(ctx context.Context, dir string, o *SiteOptions) error
 	if len(lines) > siteTail {
 		lines = append([]string{"..."}, lines[len(lines)-siteTail:]...)
 	}
-	return fmt.Errorf("%q failed (%w):\n%s", o.Command, err, strings.Join(lines, "\n"))
+	return fmt.Errorf("%q failed (%w):\n%s", command, err, strings.Join(lines, "\n"))
 }
 
-// siteEnvironment is what the command may know: the tools installed beside the site come first in PATH.
-func (b *Builder) siteEnvironment(dir string, o *SiteOptions) []string {
+// commandEnvironment is what a command may know: the tools installed beside or above dir come first in PATH.
+func (b *Builder) commandEnvironment(dir string, environment map[string]string) []string {
 	values := map[string]string{}
 	if b.config.LookupEnv != nil {
 		for _, name := range siteVariables {
@@ -148,7 +149,7 @@ func (b *Builder) siteEnvironment(dir string, o *SiteOptions) []string {
 		}
 	}
 	values["PATH"] = strings.Join(append(path, values["PATH"]), string(filepath.ListSeparator))
-	for name, value := range o.Environment {
+	for name, value := range environment {
 		values[name] = value
 	}
 	env := make([]string, 0, len(values))

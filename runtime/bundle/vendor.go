@@ -97,7 +97,7 @@ func (v *vendors) close() {
 // splits says whether units of a build can have a layer at all.
 func (n nodeBuild) splits() bool {
 	o := n.options
-	return !n.commonJS && len(o.External) == 0 && len(o.Install) == 0 && len(o.Loader) == 0 && len(o.Esbuild) == 0 && o.Minify == nil
+	return !n.commonJS && len(o.External) == 0 && len(o.Install) == 0 && len(o.Loader) == 0 && len(o.Esbuild) == 0 && o.Minify == nil && o.Hooks == nil
 }
 
 // pause gives way to a build that somebody waits for; resume takes up what was left.
