@@ -228,7 +228,7 @@ func (r *ourRunner) attempt(ctx context.Context, e *example, source string, want
 	if err != nil {
 		host.Flush(ctx)
 	}
-	r.pool.rest(err != nil && !isDiagnostic(err))
+	r.pool.rest(err != nil && !isDiagnostic(err), nil)
 	if err == nil {
 		r.broken = 0
 	} else if r.broken++; r.broken > 100 {

@@ -40,11 +40,11 @@ func (e *Engine) attempt(ctx context.Context, in Input) (*Synthesis, error) {
 	if err != nil {
 		return nil, err
 	}
-	synthesis, err := e.run(ctx, in, h)
+	synthesis, err := e.run(ctx, in, h, e.files.parse)
 	if down := h.Down(); err != nil && down != nil && down.Lost() {
 		err = &lostError{down} // where the evaluation was at that moment says nothing
 	}
-	e.pool.rest(err != nil && !isDiagnostic(err))
+	e.pool.rest(err != nil && !isDiagnostic(err), e.warmUp(in))
 	return synthesis, err
 }
 
@@ -58,13 +58,37 @@ func lost(err error) bool {
 	return errors.As(err, &l)
 }
 
+// warmUp gives what makes a new host as fast as one that has synthesized the app before: doing it there once, beside whatever
+// goes on, for nobody. An app that starts programs is not run for nothing.
+func (e *Engine) warmUp(in Input) func(context.Context, *jsii.Host) {
+	if in.AllowExec {
+		return nil
+	}
+	return func(ctx context.Context, h *jsii.Host) {
+		dir, err := os.MkdirTemp("", "sst-warm-")
+		if err != nil {
+			return
+		}
+		defer os.RemoveAll(dir)
+		in.OutDir, in.OnFunction, in.OnPacked, in.Print = dir, nil, nil, nil
+		for range warmSynths {
+			if _, err := e.run(ctx, in, h, nil); err != nil { // it has been told, or will be by the next synth
+				return
+			}
+		}
+	}
+}
+
+// warmSynths is how often an app is synthesized before V8 has optimized most of what it runs.
+const warmSynths = 2
+
 // run evaluates and synthesizes on a host.
-func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host) (*Synthesis, error) {
+func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host, parse func(path string, src []byte) *interp.File) (*Synthesis, error) {
 	if err := os.RemoveAll(in.OutDir); err != nil {
 		return nil, err
 	}
 	s := newSession(ctx, in, &patient{h, e.deadline()})
-	s.parse = e.files.parse
+	s.parse = parse
 	h.Begin(jsii.Session{Root: s.root, OutDir: in.OutDir, AllowExec: in.AllowExec, Callback: s.answer})
 	defer func() { s.ended = true }()
 	err := s.evaluate(compiledPrelude())

@@ -1,8 +1,10 @@
 package builtins
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -187,6 +189,46 @@ func TestKilledHost(t *testing.T) {
 	// One that always dies is told, without a third try.
 	if _, err := synth(t, e, dir, Input{OnFunction: func(cfn.Function) { kill() }}); err == nil || !strings.Contains(err.Error(), "process ended") {
 		t.Errorf("killed each time: err = %v", err)
+	}
+}
+
+// The successor of a worn process has synthesized the app before it takes over, and writes the same.
+func TestWarmSuccessor(t *testing.T) {
+	engine(t)
+	e, err := Open(Options{Node: shared.opts.Node, CDKDir: shared.opts.CDKDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	dir := project(t, map[string]string{"stacks.star": "app = sst.App(\"x\")\nsst.Queue(sst.Stack(app, \"web\"), \"Jobs\")\n"})
+	var first *jsii.Host
+	var want map[string][]byte
+	for i := 0; ; i++ {
+		s, err := synth(t, e, dir, Input{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := e.pool.take(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first, want = h, assembly(t, s.Dir)
+		}
+		if h == first && h.Down() == nil && i < 1000 {
+			continue
+		}
+		if h == first || h.Synths() != warmSynths || i < 49 {
+			t.Errorf("after %d synths the successor has made %d, want %d", i+1, h.Synths(), warmSynths)
+		}
+		break
+	}
+	s, err := synth(t, e, dir, Input{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := assembly(t, s.Dir); !maps.EqualFunc(got, want, bytes.Equal) {
+		t.Error("the successor writes something else")
 	}
 }
 

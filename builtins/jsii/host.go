@@ -565,8 +565,11 @@ func (h *Host) Missing(ctx context.Context) ([]Missing, error) {
 
 // Worn says whether it is time to replace the host: the CDK keeps some memory of each synth.
 func (h *Host) Worn() bool {
-	return h.marked || h.dead() != nil || h.synths >= maxSynths || h.rss > maxRSS
+	return h.Spoiled() || h.synths >= maxSynths || h.rss > maxRSS
 }
+
+// Spoiled says whether the next session must not have this host: it has ended, or something of the last one is still in it.
+func (h *Host) Spoiled() bool { return h.marked || h.dead() != nil }
 
 // Synths is the number of synths so far.
 func (h *Host) Synths() int { return h.synths }
