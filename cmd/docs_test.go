@@ -97,6 +97,10 @@ func TestDocs(t *testing.T) {
 				if !json.Valid([]byte(b.text)) {
 					t.Errorf("not JSON:\n%s", b.text)
 				}
+			case "py", "go": // TestSecretsGuide runs them
+				if b.page != secretsPage {
+					t.Errorf("nothing runs this code:\n%s", b.text)
+				}
 			case "", "yaml", "toml", "lua", "elisp":
 			default:
 				t.Errorf("nothing checks blocks of %q", b.language)
