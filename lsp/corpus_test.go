@@ -9,6 +9,42 @@ import (
 	"golang.org/x/tools/txtar"
 )
 
+// TestNoFalseAlarmInProjects opens the examples, the templates of sst init with their tests, and the prelude.
+func TestNoFalseAlarmInProjects(t *testing.T) {
+	files := 0
+	for _, top := range []string{"../examples", "../cmd/templates", "../builtins/prelude"} {
+		root, err := filepath.Abs(top)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := newClient(t, root)
+		err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
+			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".star") {
+				return err
+			}
+			src, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			files++
+			c.open(path, string(src))
+			for _, d := range c.diagnosed(path, 1) {
+				if d.Code == "missing-handler" && strings.HasSuffix(top, "templates") {
+					continue // it is in the folder of the language
+				}
+				t.Errorf("%s:%d: %s: %s", path, d.Range.Start.Line+1, d.Code, d.Message)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if files < 30 {
+		t.Errorf("only %d files", files)
+	}
+}
+
 // TestNoFalseAlarmInScripts opens the projects of the scripts that build: what they say is right.
 func TestNoFalseAlarmInScripts(t *testing.T) {
 	archives, _ := filepath.Glob("../testdata/*.txtar")

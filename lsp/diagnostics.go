@@ -1,11 +1,14 @@
 package lsp
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"go.lsp.dev/protocol"
 	"go.starlark.net/syntax"
@@ -62,7 +65,7 @@ func (c *call) diagnostic(doc *document, d *diag.Diagnostic) protocol.Diagnostic
 		Code: protocol.String(d.Code), Source: protocol.NewOptional("sst"), Message: protocol.String(text),
 	}
 	switch {
-	case d.Code == "unused-load":
+	case d.Code == "unused-load" || d.Code == "unused-variable" || d.Code == "unused-function":
 		out.Severity = protocol.DiagnosticSeverityHint
 		out.Tags = protocol.NewDiagnosticTags(protocol.DiagnosticTagUnnecessary)
 	case d.Code == "deprecated":
@@ -88,8 +91,39 @@ func (c *call) diagnose(a *analysis) diag.List {
 	if !c.snapshot.isPrelude(a.doc.path) {
 		found = append(found, c.handlerProblems(a)...)
 		found = append(found, c.deprecated(a)...)
+		found = append(found, c.lint(a)...)
 	}
 	return found.Sorted()
+}
+
+// lint is what sst lint finds in a file, but for loaded names, which loads has found.
+func (c *call) lint(a *analysis) diag.List {
+	return slices.DeleteFunc(interp.Lint(a.file, c.loadedElsewhere(a)), func(d *diag.Diagnostic) bool { return d.Code == "unused-load" })
+}
+
+// loadedElsewhere says whether another file of the project loads a name. It looks when it is first asked, which is for a
+// function that its own file does not call.
+func (c *call) loadedElsewhere(a *analysis) func(name string) bool {
+	names := sync.OnceValue(func() map[string]bool {
+		names := map[string]bool{}
+		for _, path := range c.snapshot.starFiles(a.root) {
+			doc := c.snapshot.document(path)
+			if path == a.doc.path || doc == nil || !bytes.Contains(doc.src, []byte(filepath.Base(a.doc.path))) {
+				continue
+			}
+			other := c.snapshot.analyse(path)
+			for _, l := range other.outlined().Loads {
+				if target, err := c.snapshot.loaded(other, l.Module); err != nil || target != a.doc.path {
+					continue
+				}
+				for _, n := range l.Names {
+					names[n.Name] = true
+				}
+			}
+		}
+		return names
+	})
+	return func(name string) bool { return names()[name] }
 }
 
 // loads reports files that are not there and names that nothing uses.
@@ -122,6 +156,9 @@ func (c *call) deprecated(a *analysis) diag.List {
 	for i := range a.file.Statements {
 		for _, stmt := range a.file.Statements[i].Stmts {
 			syntax.Walk(stmt, func(n syntax.Node) bool {
+				if call, ok := n.(*syntax.CallExpr); ok {
+					found = append(found, deprecatedKeywords(a, call)...)
+				}
 				dot, ok := n.(*syntax.DotExpr)
 				if !ok || !strings.HasPrefix(interp.DottedName(dot), "cdk.") {
 					return true
@@ -137,7 +174,7 @@ func (c *call) deprecated(a *analysis) diag.List {
 					end.Col += len(name.Name)
 					found = append(found, &diag.Diagnostic{
 						Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s.%s is deprecated: %s", owner.Kind(), name.Name, reason),
-						Span: diag.Span{Start: at, End: end},
+						Span: diag.Span{Start: at, End: end}, Hint: instead(reason, owner),
 					})
 				}
 				return true
@@ -145,6 +182,73 @@ func (c *call) deprecated(a *analysis) diag.List {
 		}
 	}
 	return found
+}
+
+// deprecatedKeywords reports keywords of a call that the CDK has deprecated.
+func deprecatedKeywords(a *analysis, call *syntax.CallExpr) diag.List {
+	var found diag.List
+	var fn interp.Shape
+	for _, arg := range call.Args {
+		b, ok := arg.(*syntax.BinaryExpr)
+		if !ok || b.Op != syntax.EQ {
+			continue
+		}
+		id, ok := b.X.(*syntax.Ident)
+		if !ok {
+			continue
+		}
+		at := diag.Position{File: a.doc.path, Line: int(id.NamePos.Line), Col: int(id.NamePos.Col)}
+		if fn == nil {
+			if fn = a.inf.Shape(call.Fn, at); fn == nil {
+				break
+			}
+		}
+		reason := builtins.DeprecatedParam(fn, id.Name)
+		if reason == "" {
+			continue
+		}
+		end := at
+		end.Col += len(id.Name)
+		d := &diag.Diagnostic{Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s is deprecated: %s", id.Name, reason),
+			Span: diag.Span{Start: at, End: end}}
+		if name := replacement(reason); fn.Signature() != nil && slices.ContainsFunc(fn.Signature().Params, func(p interp.Param) bool { return p.Name == name }) {
+			d.Hint = fmt.Sprintf("Did you mean %q?", name)
+		}
+		found = append(found, d)
+	}
+	return found
+}
+
+// useInstead finds the name in "use `grantRead` instead", "use {@link X.logGroup}".
+var useInstead = regexp.MustCompile("(?i)\\buse\\s+(?:the\\s+)?(?:\\{@link\\s+)?[`']?(?:[A-Za-z_]+[.#])*([A-Za-z_][A-Za-z_0-9]*)")
+
+// replacement is the name that a reason for a deprecation gives, as it is in Starlark; "" when there is none.
+func replacement(reason string) string {
+	m := useInstead.FindStringSubmatch(reason)
+	if m == nil {
+		return ""
+	}
+	if isUpper(m[1]) || m[1][0] >= 'A' && m[1][0] <= 'Z' {
+		return m[1]
+	}
+	var b strings.Builder
+	for _, r := range m[1] {
+		if 'A' <= r && r <= 'Z' {
+			b.WriteByte('_')
+			r += 'a' - 'A'
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
+}
+
+// instead is the hint for a deprecated member: the other one, when the owner has it.
+func instead(reason string, owner interp.Shape) string {
+	name := replacement(reason)
+	if _, ok := owner.Member(name); name == "" || !ok {
+		return ""
+	}
+	return fmt.Sprintf("Did you mean %q?", name)
 }
 
 // handlerProblems reports handlers whose file or export is not there, whatever

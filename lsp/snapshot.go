@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"sst/builtins"
+	"sst/builtins/assertions"
 	interp "sst/starlark"
 )
 
@@ -110,6 +111,8 @@ func (s *snapshot) env(a *analysis) interp.Env {
 	env := builtins.Env()
 	if s.isPrelude(a.doc.path) {
 		env = builtins.PreludeEnv()
+	} else if interp.IsTestFile(a.doc.path) {
+		env = assertions.Env(env.Globals)
 	}
 	env.Load = func(module string) (*interp.Outline, map[string]interp.Shape) {
 		path, err := s.loaded(a, module)
