@@ -250,7 +250,7 @@ func (r *completions) keywords(f *frame) {
 	assigned := r.followed("=")
 	var required []string
 	for i, p := range sig.Params {
-		if i < sig.PositionalOnly || i < f.position && !p.KeywordOnly || slices.Contains(f.given, p.Name) || p.Name == "scope" || p.Name == "id" {
+		if i < sig.PositionalOnly || i < f.position && !p.KeywordOnly || slices.Contains(f.given, p.Name) || !p.KeywordOnly && (p.Name == "scope" || p.Name == "id") {
 			continue
 		}
 		c := candidate{
