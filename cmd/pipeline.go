@@ -388,6 +388,8 @@ func (t *tool) envState(name string) string {
 func bundleProblems(p *project, manifest *cfn.Manifest, results map[string]*bundle.Result) diag.List {
 	var list diag.List
 	said := map[string]bool{}
+	same := map[string]*diag.Diagnostic{} // by text: functions that share a file fail together
+	more := map[*diag.Diagnostic]int{}
 	for _, needed := range manifest.Bundles() {
 		key := needed.Spec.Key()
 		result := results[key]
@@ -397,6 +399,14 @@ func bundleProblems(p *project, manifest *cfn.Manifest, results map[string]*bund
 		said[key] = true
 		for _, message := range result.Messages {
 			d := messageDiagnostic(message)
+			if d.Span.Start.IsValid() {
+				text := d.Error()
+				if first := same[text]; first != nil {
+					more[first]++
+					continue
+				}
+				same[text] = d
+			}
 			if needed.Spec.Kind == bundle.Site {
 				d.Summary = "Cannot build the site"
 			} else {
@@ -408,6 +418,9 @@ func bundleProblems(p *project, manifest *cfn.Manifest, results map[string]*bund
 			}
 			list = append(list, d)
 		}
+	}
+	for d, n := range more {
+		d.Detail = fmt.Sprintf("%s, and %d more.", strings.TrimSuffix(d.Detail, "."), n)
 	}
 	return list
 }
