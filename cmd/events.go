@@ -49,15 +49,10 @@ func (v *humanView) Started(s started) {
 		for _, f := range s.Functions {
 			fmt.Fprintf(&b, "    %s  %s\n", f.Name, v.dim.Sprint(f.Handler))
 		}
-		fmt.Fprintf(&b, "  invoke one with\n    %s\n", invokeCommand(s.Lambda, s.Region, s.Functions[0].Name))
+		fmt.Fprintf(&b, "  invoke one with\n    sst invoke %s\n", s.Functions[0].Handler)
 	}
 	fmt.Fprintf(&b, "\nReady in %s. What you save is served at once; Ctrl-C stops.\n\n", seconds(s.Seconds))
 	v.printf("%s", b.String())
-}
-
-// invokeCommand is the whole line for the AWS CLI, which needs no credentials for it.
-func invokeCommand(endpoint, region, name string) string {
-	return fmt.Sprintf("aws lambda invoke --endpoint-url %s --no-sign-request --region %s --function-name %s /dev/stdout", endpoint, region, name)
 }
 
 func (v *humanView) Reloaded(r reloaded) {
