@@ -179,6 +179,18 @@ func runningIn(root string) (*running, error) {
 var sourceWords = map[string]string{"queue": "queue", "topic": "topic", "eventbus": "bus", "bus": "bus", "bucket": "bucket", "table": "table",
 	"kinesisstream": "stream", "kinesis": "stream", "stream": "stream"}
 
+// listNames lists what there is for somebody who named something else; "" when there is nothing.
+func listNames(before string, names []string) string {
+	const most = 12
+	switch {
+	case len(names) == 0:
+		return ""
+	case len(names) > most:
+		return fmt.Sprintf("%s%s and %d more.", before, strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return before + strings.Join(names, ", ") + "."
+}
+
 // find finds a function by id, handler or name, else a source by id, by the last part of it, or by its type and that.
 func (r *running) find(name string) (id string, isSource bool, err error) {
 	var known, same []string
@@ -218,7 +230,8 @@ func (r *running) find(name string) (id string, isSource bool, err error) {
 		return "", false, problemf("Name one of "+strings.Join(same, ", ")+".", "%d sources are called %s", len(same), name)
 	}
 	slices.Sort(known)
-	return "", false, problemf("", "there is no function or source of events %q%s", name, didYouMean(name, known))
+	known = slices.DeleteFunc(slices.Compact(known), func(s string) bool { return s == "" })
+	return "", false, problemf(listNames("There are ", known), "there is no function or source of events %q%s", name, didYouMean(name, known))
 }
 
 // cutLast splits a path before its last part.
