@@ -232,6 +232,9 @@ func writeNew(dir string, files map[string][]byte) error {
 // nextSteps are the commands to go on with.
 func nextSteps(dir, language string) (steps []string) {
 	if dir != "." {
+		if strings.ContainsAny(dir, " '\"$&()!;") {
+			dir = `"` + dir + `"`
+		}
 		steps = append(steps, "cd "+dir)
 	}
 	switch language {

@@ -197,7 +197,16 @@ FILE is optional in every command: without it, the nearest stacks.star is used, 
 	root.SetOut(t.Stdout)
 	root.SetErr(t.Stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%s; see %s --help", strings.TrimSuffix(err.Error(), "\n"), c.CommandPath())
+		for _, arg := range t.Args { // those behind the wrong one were not read, and a program reads stdout
+			if arg == "--" {
+				break
+			}
+			t.json = t.json || arg == "--json"
+		}
+		t.view = t.newView()
+		text := strings.TrimSuffix(err.Error(), "\n")
+		text, _, _ = strings.Cut(text, ": strconv.") // how Go parses numbers tells nobody more
+		return usagef("%s; see %s --help", text, c.CommandPath())
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
 	f := root.PersistentFlags()
@@ -258,6 +267,10 @@ func (t *tool) exit(ctx context.Context, err error) int {
 	case errors.As(err, &usage):
 		t.view.Problem(&Problem{Summary: usage.Error()})
 		return ExitUsage
+	}
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		t.view.Problem(&Problem{Summary: err.Error(), Hint: "The disk is full: make room and run it again."})
+		return ExitProblem
 	}
 	t.view.Fault(err, nil)
 	return ExitFault
