@@ -84,11 +84,12 @@ type Asset struct {
 	ID            string // hash
 	Name          string // for people; may be ""
 	Path          string // absolute
-	Packaging     string // "file" or "zip"; "image" is a container image, of which only ID and Name are known
+	Packaging     string // "file" or "zip"; "image" is a container image, which has no Path, Bucket and ObjectKey
 	Bucket        string
 	ObjectKey     string
 	Region        string
 	AssumeRoleArn string
+	Image         *Image // of an image only
 }
 
 type metadataEntry struct {
@@ -332,14 +333,11 @@ func readAssets(dir, file string) ([]Asset, error) {
 		}
 		all = append(all, asset)
 	}
-	images, err := objectKeys(manifest.DockerImages)
+	images, err := readImages(dir, manifest.DockerImages)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	for _, id := range images {
-		all = append(all, Asset{ID: id, Packaging: "image"})
-	}
-	return all, nil
+	return append(all, images...), nil
 }
 
 // assetManifest is an *.assets.json.

@@ -32,6 +32,7 @@ type Deployer struct {
 	Async  bool
 	Cap    int // stacks under way at once; 0 is 16
 	Report func(Progress)
+	Docker string // the program that makes container images; "" is docker
 }
 
 // ProgressKind says what a Progress is about.
@@ -259,7 +260,7 @@ func (d *Deployer) open(ctx context.Context, stacks []*Stack, bootstrapped bool)
 	if err != nil {
 		return nil, err
 	}
-	run := &deployment{Deployer: d, env: env, publish: newPublisher(env, d.report), there: map[string]*types.Stack{},
+	run := &deployment{Deployer: d, env: env, publish: newPublisher(env, d.report, d.Docker), there: map[string]*types.Stack{},
 		running: map[string]*Stack{}, moved: map[string]bool{}}
 	capacity := d.Cap
 	if capacity == 0 {

@@ -3,6 +3,7 @@ package cfn
 import (
 	"archive/zip"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -27,6 +28,7 @@ const uploads = 8
 type publisher struct {
 	env    *environments
 	report func(Progress)
+	docker string // the program that makes container images
 	slots  chan struct{}
 
 	mu   sync.Mutex
@@ -38,22 +40,22 @@ type publication struct {
 	err  error
 }
 
-func newPublisher(env *environments, report func(Progress)) *publisher {
-	return &publisher{env: env, report: report, slots: make(chan struct{}, uploads), done: map[string]*publication{}}
+func newPublisher(env *environments, report func(Progress), docker string) *publisher {
+	return &publisher{env: env, report: report, docker: cmp.Or(docker, "docker"), slots: make(chan struct{}, uploads), done: map[string]*publication{}}
 }
 
 // publish brings all assets of a stack to where its template expects them.
 func (p *publisher) publish(ctx context.Context, s *Stack) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, asset := range s.Assets {
-		if asset.Packaging == "image" {
-			return fmt.Errorf("stack %s has a container image (%s): sst deploys files; build the image and name it by its registry address, or deploy the assembly with the CDK's own command line", s.Name, asset.ID)
-		}
 		region := p.env.region(s)
 		if asset.Region != "" {
 			region = p.env.fill(asset.Region, region)
 		}
 		bucket, key := p.env.fill(asset.Bucket, region), p.env.fill(asset.ObjectKey, region)
+		if asset.Image != nil {
+			bucket, key = region+"/"+asset.Image.Repository, asset.Image.Tag
+		}
 		p.mu.Lock()
 		one := p.done[bucket+"/"+key]
 		if one == nil {
@@ -65,7 +67,11 @@ func (p *publisher) publish(ctx context.Context, s *Stack) error {
 			one.once.Do(func() {
 				p.slots <- struct{}{}
 				defer func() { <-p.slots }()
-				one.err = p.upload(ctx, s, asset, bucket, key, region)
+				if asset.Image != nil {
+					one.err = p.image(ctx, s, asset, region)
+				} else {
+					one.err = p.upload(ctx, s, asset, bucket, key, region)
+				}
 			})
 			return one.err
 		})

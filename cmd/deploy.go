@@ -96,6 +96,7 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async,
 		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },
 	}
+	d.Docker, _ = t.LookupEnv("CDK_DOCKER") // as the CDK's own command line
 	_, err = t.deployStacks(ctx, p, d, stacks, func(s deploySummary) {
 		s.Seconds = time.Since(started).Seconds()
 		t.view.Deployed(s)

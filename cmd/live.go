@@ -248,8 +248,9 @@ func (l *live) deployDebugStack(ctx context.Context, asm *cfn.Assembly) (fresh b
 }
 
 func (l *live) deployer(asm *cfn.Assembly) *cfn.Deployer {
+	docker, _ := l.LookupEnv("CDK_DOCKER")
 	return &cfn.Deployer{
-		Config: l.config, Assembly: asm, Repair: asm.Manifest.Personal,
+		Config: l.config, Assembly: asm, Repair: asm.Manifest.Personal, Docker: docker,
 		Report: func(e cfn.Progress) { l.view.Progress(asm.Manifest, e) },
 	}
 }

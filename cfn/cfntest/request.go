@@ -41,7 +41,7 @@ func (s *Server) read(r *http.Request) (*request, *Error) {
 	}
 	switch target := r.Header.Get("X-Amz-Target"); {
 	case target != "":
-		req.Action = strings.TrimPrefix(strings.TrimPrefix(target, "AmazonSSM."), "Logs_20140328.")
+		req.Action = strings.TrimPrefix(strings.TrimPrefix(strings.TrimPrefix(target, "AmazonSSM."), "Logs_20140328."), "AmazonEC2ContainerRegistry_V20150921.")
 		if err := json.Unmarshal(req.body, &req.json); err != nil {
 			return req, &Error{400, "SerializationException", err.Error()}
 		}
@@ -148,7 +148,7 @@ func (r *request) refuse(w http.ResponseWriter, e *Error) {
 		w.Header().Set("X-Amzn-Errortype", e.Code)
 		w.WriteHeader(e.Status)
 		json.NewEncoder(w).Encode(map[string]string{"Type": "User", "Message": e.Message})
-	case "ssm", "kms", "cloudcontrolapi", "logs":
+	case "ssm", "kms", "cloudcontrolapi", "logs", "ecr":
 		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
 		w.WriteHeader(e.Status)
 		json.NewEncoder(w).Encode(map[string]string{"__type": e.Code, "message": e.Message})

@@ -70,6 +70,7 @@ type Server struct {
 	stacks   []*stack
 	fails    map[string]string // failure key → reason
 	land     Landscape
+	images   map[string]bool // region/repository:tag
 	serial   int
 }
 
@@ -85,7 +86,7 @@ func New(o Options) *Server {
 		o.PageSize = 100
 	}
 	s := &Server{options: o, keys: map[string]string{Key: ""}, denied: map[string]bool{}, roles: map[string]bool{},
-		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}}
+		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, images: map[string]bool{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = s.http.URL
 	return s
@@ -205,13 +206,14 @@ func (s *Server) Objects(bucket string) int {
 }
 
 var services = map[string]string{"lambda": "lambda", "logs": "logs", "cloudformation": "cloudformation", "sts": "sts", "s3": "s3", "ssm": "ssm", "ec2": "ec2", "route53": "route53", "kms": "kms",
-	"elasticloadbalancing": "elasticloadbalancing", "cloudcontrolapi": "cloudcontrolapi"}
+	"elasticloadbalancing": "elasticloadbalancing", "cloudcontrolapi": "cloudcontrolapi", "ecr": "ecr"}
 
 // confined is what the bootstrap roles may use.
 var confined = map[string][]string{
-	"-deploy-role-":          {"cloudformation", "ssm", "s3", "sts"},
-	"-file-publishing-role-": {"s3", "sts"},
-	"-lookup-role-":          {"cloudformation", "ssm", "sts"},
+	"-deploy-role-":           {"cloudformation", "ssm", "s3", "sts"},
+	"-file-publishing-role-":  {"s3", "sts"},
+	"-image-publishing-role-": {"ecr", "sts"},
+	"-lookup-role-":           {"cloudformation", "ssm", "sts"},
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
@@ -256,6 +258,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.kms(w, req)
 	case "elasticloadbalancing":
 		s.elb(w, req)
+	case "ecr":
+		s.ecr(w, req)
 	case "cloudcontrolapi":
 		s.cloudcontrol(w, req)
 	default:
