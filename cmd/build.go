@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -122,7 +123,14 @@ func (t *tool) build(ctx context.Context, p *project, started time.Time) (buildS
 		t.onBuild()
 	}
 	began := time.Now()
-	b, err := t.buildAssembly(ctx, p, before.record.intact())
+	engine := &lazyEngine{tool: t}
+	defer engine.wait()
+	if strings.HasSuffix(before.reason, starSuffix+changedSuffix) { // it will be needed: let it boot while the rest is looked at
+		if _, err := engine.get(ctx); err != nil {
+			return buildSummary{}, err
+		}
+	}
+	b, err := t.buildAssembly(ctx, p, engine, before.record.intact())
 	if err != nil {
 		return buildSummary{}, err
 	}

@@ -261,13 +261,20 @@ func (r *record) inputsUnchanged(key string, env func(name string) string) (ok b
 			return false, "the environment variable " + name + " changed"
 		}
 	}
-	for _, input := range r.Inputs {
-		if !input.same(r.Made) {
-			return false, input.Path + " changed"
+	for _, starlark := range []bool{true, false} { // those are few, and what they decide takes longest
+		for _, input := range r.Inputs {
+			if strings.HasSuffix(input.Path, starSuffix) == starlark && !input.same(r.Made) {
+				return false, input.Path + changedSuffix
+			}
 		}
 	}
 	return true, ""
 }
+
+const (
+	starSuffix    = ".star"
+	changedSuffix = " changed"
+)
 
 // damaged gives the first output that is not as it was written, or "".
 func (r *record) damaged() string {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"sst/builtins"
@@ -57,6 +58,37 @@ func (t *tool) engine(ctx context.Context) (engine *builtins.Engine, done func()
 		return nil, nil, err
 	}
 	return engine, func() { engine.Close() }, nil
+}
+
+// lazyEngine is the engine of a build, which may not need one.
+type lazyEngine struct {
+	tool   *tool
+	engine *builtins.Engine
+	done   func()
+	ending sync.WaitGroup
+}
+
+func (l *lazyEngine) get(ctx context.Context) (*builtins.Engine, error) {
+	if l.engine != nil {
+		return l.engine, nil
+	}
+	var err error
+	l.engine, l.done, err = l.tool.engine(ctx)
+	return l.engine, err
+}
+
+// release ends the engine, if there is one, in the background: the build goes on meanwhile.
+func (l *lazyEngine) release() {
+	if l.done != nil {
+		l.ending.Go(l.done)
+		l.engine, l.done = nil, nil
+	}
+}
+
+// wait releases the engine and waits for its end.
+func (l *lazyEngine) wait() {
+	l.release()
+	l.ending.Wait()
 }
 
 // purpose is what an assembly is made for.
@@ -224,7 +256,7 @@ type built struct {
 
 // buildAssembly makes the finished assembly of the project in p.out, replacing what was there in one step. keep lists
 // files of p.out that are right if their names are.
-func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*built, error) {
+func (t *tool) buildAssembly(ctx context.Context, p *project, engine *lazyEngine, keep []string) (*built, error) {
 	work, err := p.workFolder()
 	if err != nil {
 		return nil, err
@@ -234,7 +266,7 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 		LookupEnv: t.LookupEnv, Notice: t.view.Notice})
 	defer builder.Close()
 
-	s, results, err := t.synthesizeAndBundle(ctx, p, builder, work)
+	s, results, err := t.synthesizeAndBundle(ctx, p, engine, builder, work)
 	if err != nil {
 		return nil, err
 	}
@@ -245,17 +277,18 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 		hashes[key] = result.Hash
 	}
 	if s.RealHash { // the CDK has to see the hashes
-		if s, err = t.synthesizeFresh(ctx, p, filepath.Join(work, "hashed"), hashes, nil); err != nil {
+		if s, err = t.synthesizeFresh(ctx, p, engine, filepath.Join(work, "hashed"), hashes, nil); err != nil {
 			return nil, err
 		}
 		s.step.Reasons = []string{"a logical id depends on the code of a function"}
 	}
+	engine.release()
 	draft := filepath.Join(work, "out")
 	if err := reuse(keep, p.out, draft); err != nil {
 		return nil, err
 	}
 	if _, err := cfn.FinishTo(s.Dir, draft, s.Manifest, codes); errors.Is(err, bundle.ErrDamaged) {
-		return t.buildAssembly(ctx, p, keep) // it is bundled this time
+		return t.buildAssembly(ctx, p, engine, keep) // it is bundled this time
 	} else if err != nil {
 		return nil, err
 	}
@@ -269,9 +302,12 @@ func (t *tool) buildAssembly(ctx context.Context, p *project, keep []string) (*b
 
 // synthesizeAndBundle gives the assembly with placeholders and the code of its functions. What an earlier run has
 // synthesized is used when nothing that it read has changed: a changed handler needs no CDK.
-func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bundle.Builder, work string) (*synthesized, map[string]*bundle.Result, error) {
+func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, engine *lazyEngine, builder *bundle.Builder, work string) (*synthesized, map[string]*bundle.Result, error) {
 	s, why := t.cachedSynth(p)
 	if s != nil {
+		if !s.RealHash {
+			engine.release()
+		}
 		results := bundleAll(ctx, builder, s.Manifest.Bundles())
 		if err := ctx.Err(); err != nil {
 			return nil, nil, err
@@ -284,7 +320,10 @@ func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bun
 	}
 	started := time.Now()
 	bundles := startBundling(ctx, builder)
-	s, err := t.synthesizeFresh(ctx, p, filepath.Join(work, "synth"), nil, bundles.add)
+	s, err := t.synthesizeFresh(ctx, p, engine, filepath.Join(work, "synth"), nil, bundles.add)
+	if err != nil || !s.RealHash {
+		engine.release()
+	}
 	results := bundles.wait()
 	if err != nil {
 		return nil, nil, err
@@ -303,12 +342,11 @@ func (t *tool) synthesizeAndBundle(ctx context.Context, p *project, builder *bun
 }
 
 // synthesizeFresh evaluates the project into dir.
-func (t *tool) synthesizeFresh(ctx context.Context, p *project, dir string, hashes map[string]string, found func(bundle.Spec)) (*synthesized, error) {
-	engine, done, err := t.engine(ctx)
+func (t *tool) synthesizeFresh(ctx context.Context, p *project, lazy *lazyEngine, dir string, hashes map[string]string, found func(bundle.Spec)) (*synthesized, error) {
+	engine, err := lazy.get(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer done()
 	synthesis, err := t.synthesize(ctx, engine, p, dir, forDeploy, hashes, found)
 	if err != nil {
 		return nil, err

@@ -14,8 +14,8 @@ import (
 )
 
 // This file keeps synthesized assemblies, several of a project: whoever goes from stage to stage, or from branch to branch and
-// back, finds what was synthesized there. Each is a folder <key>-<id> with its record <key>-<id>.json beside it, whose time is
-// that of the last use. Only who holds the lock of the project's build comes here.
+// back, finds what was synthesized there. Each is a folder <key>-<id> with two files beside it: <key>-<id>.result, and the record
+// <key>-<id>.json, which is small, since many may have to be read, and whose time is that of the last use. Only who holds the lock of the project's build comes here.
 
 const (
 	synthEntries = 16
@@ -57,7 +57,8 @@ func (t *tool) restoreSynth(memory, key string) (*synthesized, string) {
 		return nil, why
 	}
 	s := &synthesized{Dir: strings.TrimSuffix(memory, ".json")}
-	if json.Unmarshal(r.Result, s) != nil || s.Manifest == nil || r.rewritten() {
+	data, err := os.ReadFile(s.Dir + resultSuffix)
+	if err != nil || json.Unmarshal(data, s) != nil || s.Manifest == nil || r.rewritten() {
 		removeSynth(memory)
 		return nil, damaged
 	}
@@ -73,12 +74,20 @@ func (t *tool) keepSynth(p *project, s *synthesized, started time.Time) error {
 		return err
 	}
 	s.Dir = dir
+	data, err := json.Marshal(s)
+	if err != nil {
+		return err
+	}
+	if err := writeFileAtomic(dir+resultSuffix, data, 0o600); err != nil {
+		return err
+	}
 	written, err := outputs(dir)
 	if err != nil {
 		return err
 	}
+	written = append(written, dir+resultSuffix)
 	files, env := t.dependencies(s.Inputs, "handler")
-	r, err := newRecord(nil, key, started, files, written, env, s)
+	r, err := newRecord(nil, key, started, files, written, env, nil)
 	if err != nil {
 		return err
 	}
@@ -115,12 +124,15 @@ func newestFirst(dir, prefix string) []string {
 	return records
 }
 
+const resultSuffix = ".result"
+
 // removeSynth removes an entry, its record first.
 func removeSynth(memory string) error {
-	return errors.Join(os.Remove(memory), os.RemoveAll(strings.TrimSuffix(memory, ".json")))
+	folder := strings.TrimSuffix(memory, ".json")
+	return errors.Join(os.Remove(memory), os.RemoveAll(folder+resultSuffix), os.RemoveAll(folder))
 }
 
-// pruneSynths removes what was not used for longest when there is too much, and folders whose record was never written. The
+// pruneSynths removes what was not used for longest when there is too much, and what has no record. The
 // entry used last stays, whatever its size.
 func pruneSynths(dir string, maxEntries int, maxBytes int64) error {
 	records := newestFirst(dir, "") // their time is that of the last use
@@ -129,12 +141,12 @@ func pruneSynths(dir string, maxEntries int, maxBytes int64) error {
 	var problems []error
 	for i, memory := range records {
 		folder := strings.TrimSuffix(memory, ".json")
-		total += sizeOf(folder) + sizeOf(memory)
+		total += sizeOf(folder) + sizeOf(folder+resultSuffix) + sizeOf(memory)
 		if i > 0 && (i >= maxEntries || total > maxBytes) {
 			problems = append(problems, removeSynth(memory))
 			continue
 		}
-		kept[memory], kept[folder] = true, true
+		kept[memory], kept[folder+resultSuffix], kept[folder] = true, true, true
 	}
 	entries, err := os.ReadDir(dir)
 	for _, e := range entries {

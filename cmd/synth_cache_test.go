@@ -26,7 +26,8 @@ func TestPruneSynths(t *testing.T) {
 		for i := range 4 { // 0 was used last
 			folder := filepath.Join(dir, fmt.Sprint(i))
 			write(t, filepath.Join(folder, "asset.1", "file"), strings.Repeat("x", 900))
-			write(t, folder+".json", strings.Repeat("x", 100))
+			write(t, folder+resultSuffix, strings.Repeat("x", 50))
+			write(t, folder+".json", strings.Repeat("x", 50))
 			used := time.Now().Add(-time.Duration(i) * time.Second)
 			if err := os.Chtimes(folder+".json", used, used); err != nil {
 				t.Fatal(err)
@@ -36,20 +37,24 @@ func TestPruneSynths(t *testing.T) {
 		if err := pruneSynths(dir, test.entries, test.bytes); err != nil {
 			t.Fatal(err)
 		}
-		var left, folders []string
+		var left, folders, results []string
 		entries, err := os.ReadDir(dir)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, e := range entries {
-			if e.IsDir() {
-				folders = append(folders, e.Name())
-			} else {
-				left = append(left, strings.TrimSuffix(e.Name(), ".json"))
+			switch name, record := strings.CutSuffix(e.Name(), ".json"); {
+			case e.IsDir():
+				folders = append(folders, name)
+			case record:
+				left = append(left, name)
+			default:
+				results = append(results, strings.TrimSuffix(name, resultSuffix))
 			}
 		}
-		if got := strings.Join(left, " "); got != test.want || !slices.Equal(left, folders) {
-			t.Errorf("of 4 entries of 1,000 bytes, %d and %d bytes allowed: records %s and folders %s left, want %s", test.entries, test.bytes, left, folders, test.want)
+		if got := strings.Join(left, " "); got != test.want || !slices.Equal(left, folders) || !slices.Equal(left, results) {
+			t.Errorf("of 4 entries of 1,000 bytes, %d and %d bytes allowed: records %s, folders %s and results %s left, want %s",
+				test.entries, test.bytes, left, folders, results, test.want)
 		}
 	}
 }
