@@ -1,6 +1,7 @@
 package lsp
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -117,7 +118,11 @@ func (r *completions) member(owner interp.Shape, written, name string, values []
 	if slices.Contains(values, written+"."+name) {
 		c.rank = 0
 	}
-	if strings.HasPrefix(name, "Cfn") { // the raw resources are rarely meant
+	switch {
+	case c.rank == 0:
+	case r.used(name):
+		c.rank = 2
+	case strings.HasPrefix(name, "Cfn"): // the raw resources are rarely meant
 		c.rank = 4
 	}
 	if shape != nil {
@@ -145,6 +150,30 @@ func (r *completions) member(owner interp.Shape, written, name string, values []
 		c.kind = protocol.CompletionItemKindEnumMember
 	}
 	r.add(c)
+}
+
+// nearBytes is how far around the cursor is looked for what is used already.
+const nearBytes = 32 << 10
+
+// used reports whether a member of this name is used near the cursor, but for the statement that is being written: who has
+// written cdk.aws_sns means it rather than the hundred modules before it.
+func (r *completions) used(name string) bool {
+	src := r.c.a.doc.src
+	begin, end := r.c.start, min(len(src), r.c.start+len(r.c.text))
+	return hasMember(src[max(0, begin-nearBytes):begin], name) || hasMember(src[end:min(len(src), end+nearBytes)], name)
+}
+
+func hasMember(src []byte, name string) bool {
+	for {
+		i := bytes.Index(src, []byte("."+name))
+		if i < 0 {
+			return false
+		}
+		src = src[i+1+len(name):]
+		if len(src) == 0 || !scan.IsNameByte(src[0]) {
+			return true
+		}
+	}
 }
 
 // callSnippet is a call with what it must be given.
