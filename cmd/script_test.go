@@ -135,7 +135,8 @@ func condition(name string) (bool, error) {
 	if name == "registry" {
 		return registry(), nil
 	}
-	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk"), "dynalite": filepath.Join(npmTools(), "dynalite")}[name]
+	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk"), "dynalite": filepath.Join(npmTools(), "dynalite"),
+		"nvim": "nvim", "eglot": "emacs"}[name]
 	if tool == "" {
 		return false, fmt.Errorf("unknown condition [%s]", name)
 	}
