@@ -29,6 +29,13 @@ func (d *derivation) source(s *Stack, id string, r *Resource) {
 			source.DeadLetter, _ = d.sink(s, redrive["deadLetterTargetArn"])
 		}
 	}
+	if kind == "table" {
+		for _, key := range slice(p["KeySchema"]) {
+			if name, ok := object(key)["AttributeName"].(string); ok {
+				source.Keys = append(source.Keys, name)
+			}
+		}
+	}
 	d.m.Sources = append(d.m.Sources, source)
 }
 

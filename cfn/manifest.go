@@ -213,6 +213,8 @@ type Source struct {
 	Delay      int    `json:"delay,omitempty"`
 	MaxReceive int    `json:"maxReceive,omitempty"`
 	DeadLetter string `json:"deadLetter,omitempty"` // "<stack>/<logical id>"
+	// Of a table: the fields of its primary key.
+	Keys []string `json:"keys,omitempty"`
 }
 
 // Name is how triggers and others name the source.

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -123,7 +124,7 @@ func (n *network) rewire(a *app, asm *cfn.Assembly, resolver *cfn.Resolver) {
 	defer n.mu.Unlock()
 	n.wiring = w
 	for name, source := range w.sources {
-		if source.Type == "queue" && (n.queues[name] == nil || n.queues[name].source != source) {
+		if source.Type == "queue" && (n.queues[name] == nil || !reflect.DeepEqual(n.queues[name].source, source)) {
 			n.queues[name] = n.newQueue(source)
 		}
 	}
@@ -270,7 +271,7 @@ func (n *network) from(source string, m queues.Message) sample {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := sample{body: m.Body, region: n.wiring.region, now: m.Sent, from: n.wiring.arns[source], id: m.ID, received: m.Received, first: m.First,
-		group: m.Group, sequence: m.Sequence}
+		group: m.Group, sequence: m.Sequence, keys: n.wiring.sources[source].Keys}
 	if n.wiring.sources[source].Type == "table" && s.from != "" {
 		s.from += "/stream/2020-01-01T00:00:00.000"
 	}

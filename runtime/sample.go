@@ -42,6 +42,7 @@ type sample struct {
 	group      string
 	sequence   int64
 	attributes map[string]attributeValue
+	keys       []string // of a table
 }
 
 // attributeValue is an attribute of a message.
@@ -207,6 +208,15 @@ func (s sample) dynamoRecord() fields {
 		}
 	} else {
 		change["Keys"], change["NewImage"] = fields{}, image(any(s.said()))
+	}
+	keys := change["Keys"].(fields)
+	for _, key := range s.keys { // those not said are in the item
+		for _, which := range []string{"NewImage", "OldImage"} {
+			item, _ := change[which].(fields)
+			if value, ok := item[key]; ok && keys[key] == nil {
+				keys[key] = value
+			}
+		}
 	}
 	return fields{
 		"eventID": strings.ReplaceAll(cmp.Or(s.id, newID()), "-", ""), "eventName": name, "eventVersion": "1.1", "eventSource": "aws:dynamodb", "awsRegion": s.region,

@@ -3,6 +3,7 @@ package runtime
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
@@ -41,6 +42,10 @@ func TestSampleEvent(t *testing.T) {
 	var dynamo awsevents.DynamoDBEvent
 	if read("dynamodb", `{"id":"x","n":[1,true,null]}`, &dynamo); dynamo.Records[0].Change.NewImage["id"].String() != "x" {
 		t.Errorf("dynamodb = %+v", dynamo)
+	}
+	keyed := sample{body: []byte(`{"eventName":"REMOVE","OldImage":{"id":"x","n":1}}`), keys: []string{"id"}}.dynamoRecord()["dynamodb"].(fields)
+	if got := keyed["Keys"]; !reflect.DeepEqual(got, fields{"id": fields{"S": "x"}}) {
+		t.Errorf("keys of a table's record = %v", got)
 	}
 	var kinesis awsevents.KinesisEvent
 	if read("kinesis", "data", &kinesis); string(kinesis.Records[0].Kinesis.Data) != "data" {
