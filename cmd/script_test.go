@@ -137,6 +137,13 @@ func condition(name string) (bool, error) {
 	}
 	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk"), "dynalite": filepath.Join(npmTools(), "dynalite"),
 		"nvim": "nvim", "eglot": "emacs"}[name]
+	if name == "eglot" {
+		err := exec.Command(tool, "--batch", "--eval", "(package-initialize)", "--eval", "(require 'eglot)").Run()
+		if _, said := skips.LoadOrStore(name, true); err != nil && !said {
+			fmt.Println("scripts with [eglot] are skipped: Emacs has none:", err)
+		}
+		return err == nil, nil
+	}
 	if tool == "" {
 		return false, fmt.Errorf("unknown condition [%s]", name)
 	}

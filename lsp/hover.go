@@ -188,12 +188,15 @@ func (c *call) target(a *analysis, offset int) (target, bool) {
 	return found, true
 }
 
-// touching is the index of the token that an offset is in or at the end of.
+// touching is the index of the token that an offset is in or, for names and strings, at the end of.
 func (c *cursor) touching(offset int) int {
 	at := offset - c.start
 	best := -1
 	for i := range c.tokens {
 		t := &c.tokens[i]
+		if t.Kind == scan.Op && best >= 0 && c.tokens[best].End == at {
+			break
+		}
 		if t.Start <= at && at <= t.End && (at < t.End || t.Kind == scan.Name || t.Kind == scan.String) {
 			best = i
 			if at < t.End {
