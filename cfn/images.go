@@ -132,6 +132,7 @@ func (p *publisher) image(ctx context.Context, s *Stack, asset Asset, region str
 	if err != nil {
 		return &NoContainerEngine{Stack: s.Name, Image: shown, Program: p.docker}
 	}
+	p.report(Progress{Time: time.Now(), Stack: s, Kind: ProgressAsset, Status: "BUILDING", Path: shown}) // which may take minutes
 	local, err := image.build(ctx, program, asset.ID)
 	if err != nil {
 		return wrap(err)

@@ -85,12 +85,12 @@ type stackState struct {
 	Outputs map[string]string `json:"outputs,omitempty"`
 }
 
-// Progress prints what is over; what has only begun is for programs.
+// Progress prints what is over; what has only begun is for programs, unless it may take minutes.
 func (v *humanView) Progress(m *cfn.Manifest, e cfn.Progress) {
 	name := v.bold.Sprint(e.Stack.Short)
 	switch e.Kind {
 	case cfn.ProgressAsset:
-		v.printf("%s %s  published %s\n", v.clock(e.Time), name, v.dim.Sprint(shortHash(e.Path)))
+		v.printf("%s %s  %s %s\n", v.clock(e.Time), name, strings.ToLower(e.Status), v.dim.Sprint(shortHash(e.Path)))
 	case cfn.ProgressStack:
 		if e.Status == "CHECKING" || e.Status == "UNCHANGED" {
 			return
