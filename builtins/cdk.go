@@ -37,8 +37,9 @@ func nearest(name string, known []string) string {
 
 // module is `cdk` or one of its submodules. Members are made when they are asked for.
 type module struct {
-	s *session
-	m *jsii.Module
+	s     *session
+	m     *jsii.Module
+	types map[string]*class // those that were asked for
 }
 
 var (
@@ -57,7 +58,7 @@ func (s *session) module(name string) (*module, bool) {
 	if !ok {
 		return nil, false
 	}
-	value := &module{s, m}
+	value := &module{s: s, m: m, types: map[string]*class{}}
 	s.modules[name] = value
 	return value, true
 }
@@ -79,8 +80,13 @@ func (m *module) Truth() starlark.Bool  { return true }
 func (m *module) Hash() (uint32, error) { return starlark.String(m.name()).Hash() }
 
 func (m *module) Attr(name string) (starlark.Value, error) {
+	if c, ok := m.types[name]; ok {
+		return c, nil
+	}
 	if t, ok := m.m.Type(name); ok {
-		return m.s.class(t), nil
+		c := m.s.class(t)
+		m.types[name] = c
+		return c, nil
 	}
 	sub := name
 	if m.m.Name != "" {
@@ -112,15 +118,16 @@ func moduleNames(m *jsii.Module) []string {
 
 // class is a type of the CDK by its name: a class or struct to call, an enum or interface to name.
 type class struct {
-	s *session
-	t *jsii.Type
+	s     *session
+	t     *jsii.Type
+	fixed map[string]starlark.Value // attributes that were asked for and need no word with the user or the CDK
 }
 
 func (s *session) class(t *jsii.Type) *class {
 	if c, ok := s.classes[t.FQN]; ok {
 		return c
 	}
-	c := &class{s, t}
+	c := &class{s: s, t: t}
 	s.classes[t.FQN] = c
 	return c
 }
@@ -149,8 +156,11 @@ func classNames(t *jsii.Type) []string {
 }
 
 func (c *class) Attr(name string) (starlark.Value, error) {
+	if v, ok := c.fixed[name]; ok {
+		return v, nil
+	}
 	if t, ok := c.t.Nested(name); ok {
-		return c.s.class(t), nil
+		return c.keep(name, c.s.class(t)), nil
 	}
 	m, ok := c.t.Member(name)
 	switch {
@@ -164,13 +174,25 @@ func (c *class) Attr(name string) (starlark.Value, error) {
 	}
 	switch {
 	case m.Kind == jsii.EnumMember:
-		return c.s.enumMember(c.t, m.Name, m.JS), nil
+		v := c.s.enumMember(c.t, m.Name, m.JS)
+		if m.Deprecated != "" { // who asks may have to be told
+			return v, nil
+		}
+		return c.keep(name, v), nil
 	case !m.Static:
 		return nil, interp.Errorf("not-static", "Not static", "%s is an attribute of the objects of %s, not of the class.", name, display(c.t))
 	case m.Kind == jsii.Method:
 		return &method{s: c.s, class: c.t, m: m}, nil
 	}
 	return c.s.static(c.t, m)
+}
+
+func (c *class) keep(name string, v starlark.Value) starlark.Value {
+	if c.fixed == nil {
+		c.fixed = map[string]starlark.Value{}
+	}
+	c.fixed[name] = v
+	return v
 }
 
 // static reads a static property. One that never changes is read once.

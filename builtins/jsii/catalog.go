@@ -21,6 +21,8 @@ type Catalog struct {
 	mu      sync.Mutex
 	types   map[int]*Type
 	modules map[int]*Module
+
+	byName sync.Map // fully qualified name → *Type: those that were asked for
 }
 
 // Module is a namespace: aws-cdk-lib itself (""), "aws_s3", "aws_s3.mixins", "constructs", "cdk-nag" of a library.
@@ -132,11 +134,16 @@ func (c *Catalog) Type(fqn string) (*Type, bool) {
 	if other := c.elsewhere(fqn); other != nil {
 		return other.Type(fqn)
 	}
+	if t, ok := c.byName.Load(fqn); ok {
+		return t.(*Type), true
+	}
 	i := c.typeIndex(fqn)
 	if i < 0 {
 		return nil, false
 	}
-	return c.typeAt(i), true
+	t := c.typeAt(i)
+	c.byName.Store(fqn, t)
+	return t, true
 }
 
 // typeIndex finds a type; the module is the longest name of one that the fully qualified name starts with.
