@@ -272,6 +272,9 @@ func nonEmpty(s string) []string {
 func unknownParameter(function, name string, known []string) *Failure {
 	f := Errorf("unknown-parameter", "Unknown parameter", "%s has no parameter %q.", function, name)
 	f.Keyword, f.Hint = name, didYouMean(diag.Nearest(name, known))
+	if f.Hint == "" && strings.HasPrefix(function, "sst.") && slices.Contains(known, "defaults") {
+		f.Hint = fmt.Sprintf("Keywords of its functions go into defaults = {%q: ...}.", name)
+	}
 	return f
 }
 

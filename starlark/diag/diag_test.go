@@ -42,6 +42,12 @@ func TestNearest(t *testing.T) {
 	if got := Nearest("aws_sq", []string{"aws_s3", "aws_sns", "aws_sqs"}); got != "aws_sqs" {
 		t.Errorf("Nearest(aws_sq) = %q, want the one with more letters in common, aws_sqs", got)
 	}
+	if got := Nearest("s3", []string{"aws_s3", "aws_s3_assets"}); got != "aws_s3" {
+		t.Errorf("Nearest(s3) = %q, want the one it is the end of, aws_s3", got)
+	}
+	if got := Nearest("s3", []string{"aws_s3", "my_s3"}); got != "" {
+		t.Errorf("Nearest(s3) of two that end so = %q, want none", got)
+	}
 	if got := Nearest("länge", []string{"lange", "Länge"}); got != "Länge" {
 		t.Errorf("Nearest(länge) = %q, want Länge", got)
 	}

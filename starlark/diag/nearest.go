@@ -9,7 +9,8 @@ import (
 // Nearest is the known name that name was probably meant to be, "" when none
 // is near. Case and underscores do not count, so "visibilityTimeout" finds
 // "visibility_timeout". Of equally near names the one that shares more letters
-// wins, then the first one.
+// wins, then the first one. When none is near, the only one of which name is the last part
+// is: "s3" finds "aws_s3".
 func Nearest(name string, known []string) string {
 	x := fold(name)
 	best, bound, alike := "", (len(x)+1)/2, 0 // half of the name may be wrong
@@ -26,6 +27,16 @@ func Nearest(name string, known []string) string {
 			best, bound, alike = k, d, letters
 			if d == 0 {
 				break
+			}
+		}
+	}
+	if best == "" {
+		for _, k := range known {
+			if strings.HasSuffix(strings.ToLower(k), "_"+strings.ToLower(name)) {
+				if best != "" {
+					return ""
+				}
+				best = k
 			}
 		}
 	}
