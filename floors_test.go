@@ -34,7 +34,10 @@ var floors = map[string]int{
 
 	"sst/starlark": 1,
 	"sst/cfn":      1,
-	"sst/proxy":    1,
+
+	"sst/runtime/cloud": 1, // AWS's services on this machine: knows queues, no templates
+
+	"sst/proxy": 1,
 
 	"sst/starlark/diag":  0,
 	"sst/starlark/scan":  0,

@@ -180,11 +180,18 @@ func (e *evaluation) attribute(s *Stack, id string, r *Resource, attribute strin
 	case attribute == "" && k.refArn, attribute == "Arn" && arn != "":
 		return arn, nil
 	case attribute == "" && r.Type == "AWS::SQS::Queue":
-		return fmt.Sprintf("https://sqs.%s.amazonaws.com/%s/%s", region, e.account(s), name), nil
+		return e.queueURL(s, name), nil
 	case attribute == "", attribute == k.name:
 		return name, nil
 	}
 	return e.special(s, id, r, attribute, name, arn)
+}
+
+func (e *evaluation) queueURL(s *Stack, name string) string {
+	if e.local.QueueURL != nil {
+		return e.local.QueueURL(name)
+	}
+	return fmt.Sprintf("https://sqs.%s.amazonaws.com/%s/%s", e.region(s), e.account(s), name)
 }
 
 // special gives the attributes that only some types have.
@@ -192,7 +199,7 @@ func (e *evaluation) special(s *Stack, id string, r *Resource, attribute, name, 
 	region := e.region(s)
 	switch r.Type + " " + attribute {
 	case "AWS::SQS::Queue QueueUrl":
-		return fmt.Sprintf("https://sqs.%s.amazonaws.com/%s/%s", region, e.account(s), name), nil
+		return e.queueURL(s, name), nil
 	case "AWS::SNS::Topic TopicArn", "AWS::SecretsManager::Secret Id", "AWS::IAM::ManagedPolicy PolicyArn":
 		return arn, nil
 	case "AWS::DynamoDB::Table StreamArn", "AWS::DynamoDB::GlobalTable StreamArn":

@@ -22,6 +22,8 @@ type Local struct {
 	// URL gives the local address of an API, without a slash at the end; it takes the place of
 	// https://<id>.execute-api.<region>.amazonaws.com wherever that is put together.
 	URL func(s *Stack, logicalID string) (string, bool)
+	// QueueURL gives the local URL of a queue by its name; nil leaves that of AWS.
+	QueueURL func(name string) string
 	// Parameter gives values of template parameters; false leaves the default.
 	Parameter func(s *Stack, name string) (string, bool)
 }

@@ -65,7 +65,7 @@ func TestMain(m *testing.M) {
 //	stubs                        what `sst start` would deploy on AWS, into .sst/out (live_test.go)
 //	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
-// and the conditions [node], [npm], [dynalite], [registry] (npm can fetch) and [all]: what takes long or needs the network, run by make test-all.
+// and the conditions [node], [npm], [aws-sdk-js], [dynalite], [registry] (npm can fetch) and [all]: what takes long or needs the network, run by make test-all.
 func TestScripts(t *testing.T) {
 	shared := &sharedEngine{t: t}
 	t.Cleanup(shared.close)
@@ -134,6 +134,15 @@ func condition(name string) (bool, error) {
 	}
 	if name == "registry" {
 		return registry(), nil
+	}
+	if name == "aws-sdk-js" {
+		_, err := os.Stat(filepath.Join(npmTools(), "..", "@aws-sdk", "client-s3", "package.json"))
+		if err != nil {
+			if _, said := skips.LoadOrStore(name, true); !said {
+				fmt.Printf("scripts with [%s] are skipped: %v\n", name, err)
+			}
+		}
+		return err == nil, nil
 	}
 	tool := map[string]string{"node": "node", "npm": filepath.Join(npmTools(), "cdk"), "dynalite": filepath.Join(npmTools(), "dynalite"),
 		"nvim": "nvim", "eglot": "emacs"}[name]

@@ -24,7 +24,7 @@ func startCommand(t *tool) *cobra.Command {
 	var on live
 	var port int
 	var keys []string
-	var noLint bool
+	var noLint, reset, noIAM bool
 	command := &cobra.Command{
 		Use:   "start [FILE]",
 		Short: "Run the app's functions on this machine and reload what you save",
@@ -68,11 +68,13 @@ The project's own ESLint and type check run beside it and never hold a reload up
 			if restore {
 				return problemf("Set AWS_PROFILE or --profile.", "--restore deploys to AWS, and there are no credentials for it")
 			}
-			s := &starter{tool: t, project: p, port: port, why: why, keys: keys, noLint: noLint}
+			s := &starter{tool: t, project: p, port: port, why: why, keys: keys, noLint: noLint, reset: reset, noIAM: noIAM}
 			return s.run(c.Context())
 		},
 	}
 	command.Flags().BoolVar(&local, "local", false, "run everything on this machine, without AWS")
+	command.Flags().BoolVar(&reset, "reset", false, "empty what the local cloud keeps: messages, objects, tables, parameters")
+	command.Flags().BoolVar(&noIAM, "no-iam", false, "let every function do everything in the local cloud, whatever its role allows")
 	command.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
 	command.Flags().StringArrayVar(&keys, "jwks", nil, "public keys of an issuer of tokens, from `[ISSUER=]FILE_OR_URL`; may be given again")
 	command.Flags().BoolVar(&on.auto, "auto", false, "deploy what a saved stacks.star changes without waiting for ENTER, unless data would be lost")
@@ -105,6 +107,8 @@ type starter struct {
 	why     string // it is local, in words
 	keys    []string
 	noLint  bool
+	reset   bool // the local cloud begins empty
+	noIAM   bool
 	live    *live // nil: it is local
 	mode    purpose
 	noted   map[string]bool // what was said about functions
@@ -158,7 +162,14 @@ func (s *starter) run(ctx context.Context) error {
 			}
 			return completeSecrets(ctx, s.secrets, "sst secrets set --local", env)
 		},
-		Live: s.live != nil,
+		Parameter: func(ctx context.Context, name string) (string, bool, error) {
+			values, err := s.secrets.Get(ctx, []string{name}, true)
+			value, ok := values[name]
+			return value, ok, err
+		},
+		Reset: s.reset,
+		NoIAM: s.noIAM,
+		Live:  s.live != nil,
 	})
 	if err != nil {
 		return &Problem{Summary: err.Error()}

@@ -12,6 +12,7 @@ import (
 	"sst/cfn"
 	"sst/proxy"
 	"sst/runtime/bundle"
+	"sst/runtime/cloud"
 )
 
 // accountID stands for the account where there is none.
@@ -41,8 +42,8 @@ func (fn *function) same(other *function) bool {
 		fn.Runtime == other.Runtime && maps.Equal(fn.env, other.env)
 }
 
-// newApp reads an assembly. Notices are for what is left out.
-func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack, logicalID string) (string, bool)) (*app, *cfn.Resolver, []string) {
+// newApp reads an assembly. Its functions reach AWS at endpoint, with credentials of their own. Notices are for what is left out.
+func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack, logicalID string) (string, bool), endpoint string, credentials func(id string) (key, secret string)) (*app, *cfn.Resolver, []string) {
 	if asm.Manifest.Region != "" {
 		region = asm.Manifest.Region
 	}
@@ -50,9 +51,11 @@ func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack
 	a := &app{functions: map[string]*function{}, names: map[string]*function{},
 		region: region, apis: asm.Manifest.Apis, triggers: asm.Manifest.Triggers}
 	resolver := cfn.NewResolver(asm, cfn.Local{Region: region, Account: accountID,
+		QueueURL: func(name string) string { return cloud.QueueURL(endpoint, accountID, name) },
 		URL: func(s *cfn.Stack, logicalID string) (string, bool) {
 			return address(asm.Manifest.Apis, s.ID, logicalID)
 		}})
+
 	for _, f := range asm.Manifest.Functions {
 		fn := &function{Function: f, key: f.Bundle.Key()}
 		fn.arn = fmt.Sprintf("arn:aws:lambda:%s:%s:function:%s", region, accountID, f.Name)
@@ -60,7 +63,8 @@ func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack
 		if err != nil {
 			notices = append(notices, fmt.Sprintf("%s: %v", f.ID, err))
 		}
-		fn.env = localEnv(f, region, env)
+		key, secret := credentials(f.ID)
+		fn.env = localEnv(f, region, endpoint, key, secret, env)
 		a.functions[f.ID] = fn
 		if f.Name != "" {
 			a.names[f.Name] = fn
@@ -70,13 +74,14 @@ func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack
 	return a, resolver, notices
 }
 
-// localEnv is the environment that Lambda would give the function, with credentials that open nothing.
-func localEnv(f cfn.Function, region string, own map[string]string) map[string]string {
+// localEnv is the environment that Lambda would give the function, with credentials that open the local cloud alone.
+func localEnv(f cfn.Function, region, endpoint, key, secret string, own map[string]string) map[string]string {
 	env := map[string]string{
 		"AWS_REGION":                      region,
 		"AWS_DEFAULT_REGION":              region,
-		"AWS_ACCESS_KEY_ID":               "local",
-		"AWS_SECRET_ACCESS_KEY":           "local",
+		"AWS_ENDPOINT_URL":                endpoint,
+		"AWS_ACCESS_KEY_ID":               key,
+		"AWS_SECRET_ACCESS_KEY":           secret,
 		"AWS_SESSION_TOKEN":               "local",
 		"AWS_EC2_METADATA_DISABLED":       "true",
 		"AWS_EXECUTION_ENV":               "AWS_Lambda_" + f.Runtime,

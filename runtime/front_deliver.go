@@ -51,16 +51,16 @@ func (s *Server) serveDeliver(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("there is no source %q", d.Source), http.StatusNotFound)
 		return
 	}
-	attributes := map[string]attributeValue{}
+	attributes := map[string]queues.Attribute{}
 	for name, value := range d.Attributes {
 		name, kind, typed := strings.Cut(name, ":")
 		if !typed {
 			kind = "String"
 		}
-		attributes[name] = attributeValue{kind, value}
+		attributes[name] = queues.Attribute{Kind: kind, Text: value}
 	}
 	rep := newReport()
-	s.network.deliver(source, queues.Message{ID: newID(), Body: []byte(d.Body), Group: d.Group, Value: &item{attributes: attributes, report: rep}})
+	s.network.deliver(source, queues.Message{ID: newID(), Body: []byte(d.Body), Group: d.Group, Attributes: attributes, Value: &item{report: rep}})
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := json.NewEncoder(flushWriter{w, http.NewResponseController(w)})
 	for {

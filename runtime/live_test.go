@@ -159,6 +159,7 @@ func TestWorkerEnvironment(t *testing.T) {
 	t.Setenv("MY_SECRET", "x")
 	p := newProject(t, map[string]string{"src/a.js": `export const handler = async () => ({ env: process.env, cwd: process.cwd() });`},
 		[]cfn.Function{nodeFunction("web/A", "src/a.handler")})
+	key, _ := p.server.credentials("web/A")
 	for range 2 { // a worker started for it, then, after its end, the spare one
 		var got struct {
 			Env map[string]string
@@ -167,7 +168,7 @@ func TestWorkerEnvironment(t *testing.T) {
 		if err := json.Unmarshal([]byte(p.invoke("web-A", "{}").body), &got); err != nil {
 			t.Fatal(err)
 		}
-		for name, want := range map[string]string{"AWS_PROFILE": "", "MY_SECRET": "", "AWS_ACCESS_KEY_ID": "local", "NO_PROXY": "example.com",
+		for name, want := range map[string]string{"AWS_PROFILE": "", "MY_SECRET": "", "AWS_ACCESS_KEY_ID": key, "NO_PROXY": "example.com",
 			"AWS_REGION": "us-east-1", "AWS_LAMBDA_FUNCTION_NAME": "web-A", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE": "1024", "TZ": ":UTC",
 			"_HANDLER": "src/a.handler", "LAMBDA_TASK_ROOT": got.Cwd, "AWS_EXECUTION_ENV": "AWS_Lambda_nodejs24.x"} {
 			if got.Env[name] != want {

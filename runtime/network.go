@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -55,8 +56,7 @@ type shard struct {
 
 // item is what goes along with a message.
 type item struct {
-	attributes map[string]attributeValue
-	report     *report
+	report *report
 }
 
 // report follows what one `sst invoke` brought about. A nil one follows nothing.
@@ -170,7 +170,9 @@ func visibility(s cfn.Source) time.Duration {
 
 func (n *network) newQueue(source cfn.Source) *queue {
 	return &queue{source, queues.NewQueue(queues.QueueOptions{
-		FIFO: source.Fifo, Visibility: visibility(source), MaxReceive: source.MaxReceive,
+		Journal: n.server.cloud.Journal(source.Name()),
+		Failed:  func(err error) { n.say(nil, "%s: %v", source.ID, err) },
+		FIFO:    source.Fifo, Visibility: visibility(source), MaxReceive: source.MaxReceive,
 		DeadLetter: func(m queues.Message) { n.bury(source, m) },
 		Expired: func(m queues.Message) {
 			r := reportOf(m)
@@ -221,7 +223,13 @@ func (n *network) enqueue(q *queue, m queues.Message, delay time.Duration) {
 	if q.source.Fifo && m.Group == "" {
 		m.Group = "local"
 	}
-	if !q.Send(m, delay) {
+	_, taken, err := q.Send(m, delay)
+	if err != nil {
+		n.say(r, "%s: message %s cannot be kept: %v", q.source.ID, short(m.ID), err)
+		r.end(true)
+		return
+	}
+	if !taken {
 		n.say(r, "%s: message %s was sent before and is not taken again", q.source.ID, short(m.ID))
 		r.end(false)
 		return
@@ -271,12 +279,9 @@ func (n *network) from(source string, m queues.Message) sample {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := sample{body: m.Body, region: n.wiring.region, now: m.Sent, from: n.wiring.arns[source], id: m.ID, received: m.Received, first: m.First,
-		group: m.Group, sequence: m.Sequence, keys: n.wiring.sources[source].Keys}
+		group: m.Group, sequence: m.Sequence, attributes: m.Attributes, subject: m.Subject, dedup: m.Dedup, keys: n.wiring.sources[source].Keys}
 	if n.wiring.sources[source].Type == "table" && s.from != "" {
 		s.from += "/stream/2020-01-01T00:00:00.000"
-	}
-	if it, ok := m.Value.(*item); ok {
-		s.attributes = it.attributes
 	}
 	return s
 }
@@ -517,18 +522,19 @@ func (n *network) publish(source cfn.Source, m queues.Message) {
 			continue
 		}
 		found++
-		next := queues.Message{ID: newID(), Group: m.Group, Body: data, Value: &item{report: r}}
+		next := queues.Message{ID: newID(), Group: m.Group, Dedup: m.Dedup, Body: data, Value: &item{report: r}}
 		switch {
 		case f.Input != "":
 			next.Body = []byte(f.Input)
 		case kind == "topic" && f.RawDelivery:
-			next.Body, next.Value = m.Body, m.Value
+			next.Body, next.Attributes = m.Body, m.Attributes
 		case kind == "topic":
 			next.Body, _ = json.Marshal(s.notification(s.arn("sns", "local")))
 		}
 		n.sendTo(f.To, next)
 	}
 	switch {
+	case r == nil: // code that publishes does not ask who listens
 	case found == 0 && left > 0:
 		n.say(r, "%s: the filters of its consumers leave this one out", source.ID)
 	case found == 0:
@@ -559,7 +565,10 @@ func (n *network) passes(w way, id, kind string, s sample, event []byte) bool {
 		if json.Unmarshal(event, &shape) != nil || len(shape.Records) != 1 {
 			return false
 		}
-		key := strings.ReplaceAll(shape.Records[0].S3.Object.Key, "+", " ")
+		key, err := url.QueryUnescape(shape.Records[0].S3.Object.Key)
+		if err != nil {
+			return false
+		}
 		return strings.HasPrefix(key, w.prefix) && strings.HasSuffix(key, w.suffix) &&
 			slices.ContainsFunc(w.events, func(name string) bool { return wildcard(strings.TrimPrefix(name, "s3:"), shape.Records[0].Name) })
 	}
@@ -579,16 +588,16 @@ func (n *network) passes(w way, id, kind string, s sample, event []byte) bool {
 	}
 	named := map[string]any{}
 	for name, value := range s.attributes {
-		switch value.kind {
+		switch value.Kind {
 		case "Number":
-			named[name] = json.Number(value.text)
+			named[name] = json.Number(value.Text)
 		case "String.Array":
 			var list any
-			if json.Unmarshal([]byte(value.text), &list) == nil {
+			if json.Unmarshal([]byte(value.Text), &list) == nil {
 				named[name] = list
 			}
 		default:
-			named[name] = value.text
+			named[name] = value.Text
 		}
 	}
 	return p.Matches(named)
@@ -614,8 +623,8 @@ func (n *network) gaveUp(req request, got *proxy.Response, err error, tries int)
 	}
 	n.say(req.report, "%s: failed %d times; %s", req.fn.ID, tries, where)
 	if dead.ID != "" {
-		n.sendTo(dead.Name(), queues.Message{ID: newID(), Body: req.event, Value: &item{report: req.report, attributes: map[string]attributeValue{
-			"RequestID": {"String", req.id}, "ErrorCode": {"Number", "200"}, "ErrorMessage": {"String", failure.Message[:min(1024, len(failure.Message))]}}}})
+		n.sendTo(dead.Name(), queues.Message{ID: newID(), Body: req.event, Value: &item{report: req.report}, Attributes: map[string]queues.Attribute{
+			"RequestID": {Kind: "String", Text: req.id}, "ErrorCode": {Kind: "Number", Text: "200"}, "ErrorMessage": {Kind: "String", Text: failure.Message[:min(1024, len(failure.Message))]}}})
 	}
 	if report.ID != "" {
 		var payload, answer any = json.RawMessage(req.event), nil

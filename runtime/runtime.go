@@ -36,6 +36,11 @@ type Options struct {
 	// invocation and gives the same map when there are none, so it must be quick. nil: nobody knows any.
 	Secrets func(ctx context.Context, env map[string]string) (map[string]string, error)
 
+	// Parameter gives the value of a secret by its parameter, for code that asks the local cloud for it; nil: there are none.
+	Parameter func(ctx context.Context, name string) (value string, ok bool, err error)
+	Reset     bool // the local cloud begins empty
+	NoIAM     bool // in the local cloud every function may do everything
+
 	// Keys say where the public keys of issuers of tokens are, "FILE_OR_URL" or "ISSUER=FILE_OR_URL" each; of others they
 	// are fetched as the issuer says.
 	Keys []string

@@ -11,9 +11,12 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
+
+	"sst/runtime/queues"
 )
 
 // samples makes an event of each source. Their forms are those of AWS's documentation.
@@ -41,12 +44,11 @@ type sample struct {
 	first      time.Time
 	group      string
 	sequence   int64
-	attributes map[string]attributeValue
+	attributes map[string]queues.Attribute
+	subject    string
+	dedup      string
 	keys       []string // of a table
 }
-
-// attributeValue is an attribute of a message.
-type attributeValue struct{ kind, text string }
 
 type fields = map[string]any
 
@@ -93,11 +95,16 @@ func (s sample) sqsRecord() fields {
 	about := fields{"ApproximateReceiveCount": fmt.Sprint(max(1, s.received)), "SentTimestamp": at, "SenderId": accountID, "ApproximateFirstReceiveTimestamp": first}
 	if s.group != "" {
 		about["MessageGroupId"], about["SequenceNumber"] = s.group, fmt.Sprintf("%020d", s.sequence)
-		about["MessageDeduplicationId"] = cmp.Or(s.id, newID())
+		about["MessageDeduplicationId"] = cmp.Or(s.dedup, s.id, newID())
 	}
 	named := fields{}
 	for name, value := range s.attributes {
-		named[name] = fields{"stringValue": value.text, "stringListValues": []string{}, "binaryListValues": []string{}, "dataType": value.kind}
+		named[name] = fields{"stringListValues": []string{}, "binaryListValues": []string{}, "dataType": value.Kind}
+		if strings.HasPrefix(value.Kind, "Binary") {
+			named[name].(fields)["binaryValue"] = value.Text
+		} else {
+			named[name].(fields)["stringValue"] = value.Text
+		}
 	}
 	return fields{
 		"messageId": cmp.Or(s.id, newID()), "receiptHandle": "local-" + newID(), "body": string(s.body), "messageAttributes": named,
@@ -117,10 +124,14 @@ func (s sample) sns() any {
 func (s sample) notification(topic string) fields {
 	named := fields{}
 	for name, value := range s.attributes {
-		named[name] = fields{"Type": value.kind, "Value": value.text}
+		named[name] = fields{"Type": value.Kind, "Value": value.Text}
+	}
+	subject := any(nil)
+	if s.subject != "" {
+		subject = s.subject
 	}
 	return fields{
-		"Type": "Notification", "MessageId": cmp.Or(s.id, newID()), "TopicArn": topic, "Subject": nil, "Message": string(s.body),
+		"Type": "Notification", "MessageId": cmp.Or(s.id, newID()), "TopicArn": topic, "Subject": subject, "Message": string(s.body),
 		"Timestamp": s.stamp(), "SignatureVersion": "1", "Signature": "local", "SigningCertUrl": "", "UnsubscribeUrl": "",
 		"MessageAttributes": named,
 	}
@@ -154,6 +165,10 @@ func (s sample) s3() any {
 			size = object["size"]
 		}
 	}
+	etag := "d41d8cd98f00b204e9800998ecf8427e"
+	if object := s.said("key", "eTag"); object != nil {
+		etag = fmt.Sprint(object["eTag"])
+	}
 	bucket := cmp.Or(s.from, "arn:aws:s3:::local")
 	return records(fields{
 		"eventVersion": "2.1", "eventSource": "aws:s3", "awsRegion": s.region, "eventTime": s.stamp(), "eventName": name,
@@ -162,7 +177,7 @@ func (s sample) s3() any {
 		"s3": fields{
 			"s3SchemaVersion": "1.0", "configurationId": "local",
 			"bucket": fields{"name": strings.TrimPrefix(bucket, "arn:aws:s3:::"), "ownerIdentity": fields{"principalId": "local"}, "arn": bucket},
-			"object": fields{"key": strings.ReplaceAll(key, " ", "+"), "size": size, "eTag": "d41d8cd98f00b204e9800998ecf8427e", "sequencer": fmt.Sprintf("%016X", s.now.UnixNano())},
+			"object": fields{"key": strings.ReplaceAll(url.QueryEscape(key), "%2F", "/"), "size": size, "eTag": etag, "sequencer": fmt.Sprintf("%016X", s.now.UnixNano())},
 		},
 	})
 }
@@ -186,8 +201,12 @@ func (s sample) eventBridge() any {
 
 func (s sample) dynamoDB() any { return records(s.dynamoRecord()) }
 
-// dynamoRecord takes a new item, or {"eventName": ..., "Keys": ..., "NewImage": ..., "OldImage": ...} of plain values.
+// dynamoRecord takes a record as a stream has it, or a new item, or {"eventName": ..., "Keys": ..., "NewImage": ..., "OldImage": ...} of plain values.
 func (s sample) dynamoRecord() fields {
+	if record := s.said("eventID", "eventName", "dynamodb"); record != nil {
+		record["eventSourceARN"] = cmp.Or(s.from, fmt.Sprint(record["eventSourceARN"]))
+		return record
+	}
 	name := "INSERT"
 	change := fields{"ApproximateCreationDateTime": s.now.Unix(), "SequenceNumber": fmt.Sprint(s.now.UnixNano() + s.sequence), "SizeBytes": len(s.body), "StreamViewType": "NEW_AND_OLD_IMAGES"}
 	image := func(object any) fields {
@@ -253,7 +272,10 @@ func attribute(value any) fields {
 func (s sample) kinesis() any { return records(s.kinesisRecord()) }
 
 func (s sample) kinesisRecord() fields {
-	number := fmt.Sprintf("4960%052d", s.now.UnixNano()+s.sequence)
+	number := s.id
+	if len(number) != 56 { // it was not put by an SDK, which has been told the number
+		number = fmt.Sprintf("4960%052d", s.now.UnixNano()+s.sequence)
+	}
 	return fields{
 		"kinesis": fields{
 			"kinesisSchemaVersion": "1.0", "partitionKey": cmp.Or(s.group, "1"), "sequenceNumber": number,

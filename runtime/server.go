@@ -24,6 +24,7 @@ import (
 	"sst/cfn"
 	"sst/proxy"
 	"sst/runtime/bundle"
+	"sst/runtime/cloud"
 )
 
 var errClosing = errors.New("the server is closing")
@@ -53,6 +54,7 @@ type Server struct {
 	relayTo string
 	watcher *watcher
 	network *network
+	cloud   *cloud.Cloud // nil in live mode
 	keyring *keyring
 	answers answers // of Lambda authorizers
 
@@ -134,6 +136,9 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
 
 	if !opts.Live {
+		if err := s.openCloud(); err != nil {
+			return nil, err
+		}
 		if err := s.listen(); err != nil {
 			return nil, err
 		}
@@ -223,7 +228,7 @@ func (s *Server) update(asm *cfn.Assembly) error {
 	if s.opts.Live {
 		next = liveApp(asm.Manifest)
 	} else {
-		next, resolver, notices = newApp(asm, s.opts.Region, s.addressOf)
+		next, resolver, notices = newApp(asm, s.opts.Region, s.addressOf, s.cloud.URL(), s.credentials)
 	}
 	for _, text := range notices {
 		s.events.send(Notice{Text: text})
@@ -240,6 +245,9 @@ func (s *Server) update(asm *cfn.Assembly) error {
 		s.route(next)
 		s.tellSigned(next.apis)
 		s.reschedule(next)
+		if err := s.updateCloud(next, asm, resolver); err != nil {
+			return err
+		}
 		s.network.rewire(next, asm, resolver)
 	}
 	s.pool.reap(idleTime, s.stale)
@@ -318,6 +326,9 @@ func (s *Server) close() {
 		s.factory.close()
 	}
 	s.network.running.Wait()
+	if s.cloud != nil {
+		s.cloud.Close()
+	}
 	if s.pool != nil {
 		s.pool.end()
 	}

@@ -75,10 +75,10 @@ def handler(event, context):
         raise ValueError("no such note")
     if event["n"] == 3:
         return object()
-    return {"n": event["n"], "id": context.aws_request_id, "left": context.get_remaining_time_in_millis() > 0, "key": os.environ["AWS_ACCESS_KEY_ID"], "text": "\u2028é"}
+    return {"n": event["n"], "id": context.aws_request_id, "left": context.get_remaining_time_in_millis() > 0, "key": os.environ["AWS_ACCESS_KEY_ID"][:4], "text": "\u2028é"}
 `}, []cfn.Function{f})
 	got := p.invoke("web-Py", `{"n":1}`)
-	if want := `"left": true, "key": "local", "text": "` + "\u2028é" + `"`; got.functionError != "" || !strings.Contains(got.body, want) {
+	if want := `"left": true, "key": "SSTL", "text": "` + "\u2028é" + `"`; got.functionError != "" || !strings.Contains(got.body, want) {
 		t.Errorf("Invoke = %+v, want %s", got, want)
 	}
 	got = p.invoke("web-Py", `{"n":2}`)

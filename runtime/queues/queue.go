@@ -21,12 +21,34 @@ type Message struct {
 	Body  []byte
 	Group string // of a FIFO queue: one message of a group is under way at a time, in order
 	Dedup string // of a FIFO queue: one that was sent within five minutes is not taken again; "" is always taken
-	Value any    // the owner's
+	Value any    // the owner's; it is not kept by a Journal
+
+	Attributes map[string]Attribute
+	Subject    string // of a topic's message
 
 	Sent     time.Time
 	First    time.Time // received the first time
 	Received int       // how often, with the present one
 	Sequence int64     // in the queue, ascending
+}
+
+// Attribute is an attribute of a message: its type as SQS names it, and its value as text (base64 of a Binary one).
+type Attribute struct{ Kind, Text string }
+
+// Kept is a message as a Journal keeps it.
+type Kept struct {
+	Message
+	Visible time.Time // from then on
+}
+
+// Journal keeps what a queue holds, so that it is there after a restart. It is called with the queue locked: for one queue
+// in order.
+type Journal interface {
+	// Load gives what was kept, in order of sending.
+	Load() ([]Kept, error)
+	Save(Kept) error
+	Drop(sequence int64) error
+	Clear() error
 }
 
 // QueueOptions are those of one queue; the zero value is a standard queue as SQS makes it.
@@ -39,6 +61,8 @@ type QueueOptions struct {
 	DeadLetter func(Message)
 	// Expired takes what was never deleted within the retention; nil: nobody wants to know.
 	Expired func(Message)
+	Journal Journal         // nil: messages end with the process
+	Failed  func(err error) // takes what a Journal could not do when nobody else is told; nil: nobody wants to know
 }
 
 const dedupTime = 5 * time.Minute
@@ -53,8 +77,8 @@ type Queue struct {
 	mu       sync.Mutex // guards what follows
 	entries  []*entry   // in order of sending
 	sequence int64
-	dedup    map[string]time.Time
-	wake     chan struct{} // closed and replaced when a message may have become visible
+	dedup    map[string]Message // by Dedup, as they were sent
+	wake     chan struct{}      // closed and replaced when a message may have become visible
 	closed   bool
 }
 
@@ -65,7 +89,7 @@ type entry struct {
 	hidden  bool      // received, not deleted, not visible again yet
 }
 
-// NewQueue makes an empty queue.
+// NewQueue makes a queue with what its Journal kept.
 func NewQueue(opts QueueOptions) *Queue {
 	if opts.Visibility <= 0 {
 		opts.Visibility = 30 * time.Second
@@ -73,30 +97,65 @@ func NewQueue(opts QueueOptions) *Queue {
 	if opts.Retention <= 0 {
 		opts.Retention = 4 * 24 * time.Hour
 	}
-	return &Queue{opts: opts, dedup: map[string]time.Time{}, wake: make(chan struct{})}
+	q := &Queue{opts: opts, dedup: map[string]Message{}, wake: make(chan struct{})}
+	if opts.Journal != nil {
+		kept, err := opts.Journal.Load()
+		q.failed(err)
+		for _, k := range kept {
+			k.Received, k.First = 0, time.Time{}
+			q.entries = append(q.entries, &entry{Message: k.Message, visible: k.Visible})
+			q.sequence = max(q.sequence, k.Sequence)
+			if k.Dedup != "" {
+				q.dedup[k.Dedup] = k.Message
+			}
+		}
+	}
+	return q
 }
 
-// Send takes a message; it can be received once delay has passed. It is false when a FIFO queue has it already.
-func (q *Queue) Send(m Message, delay time.Duration) bool {
+func (q *Queue) failed(err error) {
+	if err != nil && q.opts.Failed != nil {
+		q.opts.Failed(err)
+	}
+}
+
+// Send takes a message and gives it as it is in the queue; it can be received once delay has passed. taken is false when
+// a FIFO queue has it already: then it gives the one before.
+func (q *Queue) Send(m Message, delay time.Duration) (sent Message, taken bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	now := time.Now()
 	if q.opts.FIFO && m.Dedup != "" {
-		for id, at := range q.dedup {
-			if now.Sub(at) >= dedupTime {
+		for id, before := range q.dedup {
+			if now.Sub(before.Sent) >= dedupTime {
 				delete(q.dedup, id)
 			}
 		}
-		if _, again := q.dedup[m.Dedup]; again {
-			return false
+		if before, again := q.dedup[m.Dedup]; again {
+			return before, false, nil
 		}
-		q.dedup[m.Dedup] = now
+	}
+	m.Sequence, m.Sent, m.Received, m.First = q.sequence+1, now, 0, time.Time{}
+	e := &entry{Message: m, visible: now.Add(delay)}
+	if q.opts.Journal != nil {
+		if err := q.opts.Journal.Save(Kept{e.Message, e.visible}); err != nil {
+			return m, false, err
+		}
 	}
 	q.sequence++
-	m.Sequence, m.Sent, m.Received, m.First = q.sequence, now, 0, time.Time{}
-	q.entries = append(q.entries, &entry{Message: m, visible: now.Add(delay)})
+	if q.opts.FIFO && m.Dedup != "" {
+		q.dedup[m.Dedup] = m
+	}
+	q.entries = append(q.entries, e)
 	q.stir()
-	return true
+	return m, true, nil
+}
+
+// drop lets the journal forget a message.
+func (q *Queue) drop(m Message) {
+	if q.opts.Journal != nil {
+		q.failed(q.opts.Journal.Drop(m.Sequence))
+	}
 }
 
 // stir wakes those who wait for messages; mu is held.
@@ -181,11 +240,13 @@ func (q *Queue) take(max int, visibility time.Duration) (got []Received, next ti
 		if q.opts.DeadLetter != nil {
 			q.opts.DeadLetter(m)
 		}
+		q.drop(m) // once it is there: a message is rather twice than lost
 	}
 	for _, m := range expired {
 		if q.opts.Expired != nil {
 			q.opts.Expired(m)
 		}
+		q.drop(m)
 	}
 	return got, next, wake
 }
@@ -198,6 +259,7 @@ func (q *Queue) Delete(receipt string) error {
 	if i < 0 {
 		return ErrReceipt
 	}
+	q.drop(q.entries[i].Message)
 	q.entries = slices.Delete(q.entries, i, i+1)
 	q.stir() // the next of its group
 	return nil
@@ -239,4 +301,7 @@ func (q *Queue) Purge() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.entries = nil
+	if q.opts.Journal != nil {
+		q.failed(q.opts.Journal.Clear())
+	}
 }

@@ -62,7 +62,7 @@ func TestFIFO(t *testing.T) {
 		for _, id := range []string{"a1", "a2", "b1", "a3"} {
 			q.Send(Message{ID: id, Group: id[:1], Dedup: id}, 0)
 		}
-		if q.Send(Message{ID: "again", Group: "a", Dedup: "a1"}, 0) {
+		if _, taken, _ := q.Send(Message{ID: "again", Group: "a", Dedup: "a1"}, 0); taken {
 			t.Error("a duplicate was taken")
 		}
 		first := q.Receive(t.Context(), 1, 0, 0)
@@ -75,7 +75,7 @@ func TestFIFO(t *testing.T) {
 			t.Errorf("the group in order: %s", ids(got))
 		}
 		time.Sleep(dedupTime)
-		if !q.Send(Message{ID: "again", Group: "c", Dedup: "a1"}, 0) {
+		if _, taken, _ := q.Send(Message{ID: "again", Group: "c", Dedup: "a1"}, 0); !taken {
 			t.Error("no duplicate any more after five minutes")
 		}
 	})

@@ -1,0 +1,110 @@
+package runtime
+
+// The local cloud: what the app's code reaches by the AWS SDKs (package cloud), fed from the templates.
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/base64"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"sst/cfn"
+	"sst/runtime/cloud"
+	"sst/runtime/queues"
+)
+
+// cloudTypes are the resources that the local cloud serves.
+var cloudTypes = []string{"AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Events::EventBus", "AWS::S3::Bucket", "AWS::SSM::Parameter",
+	"AWS::SecretsManager::Secret", "AWS::Kinesis::Stream"}
+
+// dataDir is where the stage's data is kept.
+func (o Options) dataDir() string { return filepath.Join(o.Dir, "local", cmp.Or(o.Stage, "dev")) }
+
+// openCloud opens the endpoint.
+func (s *Server) openCloud() error {
+	dir := s.opts.dataDir()
+	if s.opts.Reset {
+		for _, name := range []string{"cloud.db", "objects"} {
+			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
+				return err
+			}
+		}
+	}
+	var err error
+	s.cloud, err = cloud.Open(cloud.Options{
+		Dir: dir, Network: cloudNetwork{s.network}, Lambda: http.HandlerFunc(s.serveLambda), Parameter: s.opts.Parameter, NoIAM: s.opts.NoIAM,
+		Say: func(text string) { s.events.send(Notice{Text: text}) },
+	})
+	return err
+}
+
+// credentials are those of a function, the same for as long as the server runs and of no use elsewhere.
+func (s *Server) credentials(id string) (key, secret string) {
+	made := func(what string) []byte {
+		h := hmac.New(sha256.New, []byte(s.token))
+		h.Write([]byte(what + "\n" + id))
+		return h.Sum(nil)
+	}
+	return "SSTL" + base32.StdEncoding.EncodeToString(made("key"))[:16], base64.RawStdEncoding.EncodeToString(made("secret"))[:40]
+}
+
+// updateCloud serves the resources that the templates make, and lets functions do what their roles allow.
+func (s *Server) updateCloud(a *app, asm *cfn.Assembly, resolver *cfn.Resolver) error {
+	found, err := resolver.Resources(cloudTypes...)
+	if err != nil {
+		return err
+	}
+	next := &cloud.App{Region: a.region, Account: accountID}
+	for _, r := range found {
+		source := r.Stack + "/" + r.LogicalID
+		id := source
+		if i := slices.IndexFunc(asm.Manifest.Sources, func(s cfn.Source) bool { return s.Name() == source }); i >= 0 {
+			id = asm.Manifest.Sources[i].ID
+		}
+		next.Resources = append(next.Resources, cloud.Resource{Type: r.Type, ID: id, Source: source, Name: r.Name, ARN: r.ARN, Properties: r.Properties})
+	}
+	roles, err := resolver.Roles(asm.Manifest.Functions)
+	if err != nil {
+		return err
+	}
+	for _, f := range asm.Manifest.Functions {
+		caller := cloud.Caller{ID: f.ID, Name: f.Name, Role: roles[f.ID].Name, Unread: roles[f.ID].Unread}
+		caller.Key, caller.Secret = s.credentials(f.ID)
+		for _, p := range roles[f.ID].Policies {
+			caller.Policies = append(caller.Policies, cloud.Policy(p))
+		}
+		next.Callers = append(next.Callers, caller)
+	}
+	return s.cloud.Update(next)
+}
+
+// cloudNetwork is the network as the local cloud sees it.
+type cloudNetwork struct{ *network }
+
+var _ cloud.Network = cloudNetwork{}
+
+func (n cloudNetwork) Queue(source string) *queues.Queue {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if q := n.queues[source]; q != nil {
+		return q.Queue
+	}
+	return nil
+}
+
+func (n cloudNetwork) Deliver(source string, m queues.Message) {
+	n.mu.Lock()
+	about, ok := n.wiring.sources[source]
+	n.mu.Unlock()
+	if !ok && source == "" {
+		about, ok = cfn.Source{Type: "bus", ID: "default"}, true
+	}
+	if ok {
+		n.deliver(about, m)
+	}
+}
