@@ -93,6 +93,8 @@ func TestGoTranscript(t *testing.T) {
 	const post = "POST /2018-06-01/runtime/invocation/"
 	const sent = " [Content-Type: application/json] [trailers: Lambda-Runtime-Function-Error-Body, Lambda-Runtime-Function-Error-Type] -> 202\n"
 	want := next + post + "id-1/response" + sent + next + post + "id-2/error" + sent + next + post + "id-3/error" + sent
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
 	if got := tr.text.String(); got != want {
 		t.Errorf("transcript\n%swant\n%s", got, want)
 	}
