@@ -53,7 +53,7 @@ func (s *Store) batchGetItem(in *struct {
 	ReturnConsumedCapacity string
 }) (any, error) {
 	if len(in.RequestItems) == 0 {
-		return nil, invalid("1 validation error detected: Value at 'requestItems' failed to satisfy constraint: Member must have length greater than or equal to 1")
+		return nil, invalid("1 validation error detected: Value '{}' at 'requestItems' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	}
 	total := 0
 	for name, part := range in.RequestItems {
@@ -146,7 +146,7 @@ func (s *Store) batchWriteItem(in *struct {
 	ReturnConsumedCapacity string
 }) (any, error) {
 	if len(in.RequestItems) == 0 {
-		return nil, invalid("1 validation error detected: Value at 'requestItems' failed to satisfy constraint: Member must have length greater than or equal to 1")
+		return nil, invalid("1 validation error detected: Value '{}' at 'requestItems' failed to satisfy constraint: Member must have length greater than or equal to 1")
 	}
 	total := 0
 	for _, part := range in.RequestItems {

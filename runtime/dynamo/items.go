@@ -312,8 +312,11 @@ func (in *writeRequest) writing(verb string) (*writing, error) {
 		expressions = []expression{{"UpdateExpression", in.UpdateExpression}, expressions[0]}
 		allowed = append(allowed, "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW")
 	}
+	if !slices.Contains([]string{"", "NONE", "ALL_OLD", "UPDATED_OLD", "ALL_NEW", "UPDATED_NEW"}, in.ReturnValues) {
+		return nil, invalid("1 validation error detected: Value '%s' at 'returnValues' failed to satisfy constraint: Member must satisfy enum value set: [ALL_NEW, UPDATED_OLD, ALL_OLD, NONE, UPDATED_NEW]", in.ReturnValues)
+	}
 	if !slices.Contains(allowed, in.ReturnValues) {
-		return nil, invalid("Return values set to invalid value")
+		return nil, invalid("ReturnValues can only be ALL_OLD or NONE")
 	}
 	with, err := in.placeholders(expressions...)
 	if err != nil {

@@ -191,6 +191,10 @@ func (p *parser) not() *node {
 	return p.primary()
 }
 
+func isComparison(token string) bool {
+	return slices.Contains([]string{"=", "<>", "<", "<=", ">", ">=", "BETWEEN", "IN"}, strings.ToUpper(token))
+}
+
 // operandInParens looks at what follows the closing parenthesis: only an operand is compared.
 func (p *parser) operandInParens() bool {
 	depth := 0
@@ -200,7 +204,23 @@ func (p *parser) operandInParens() bool {
 			depth++
 		case ")":
 			if depth--; depth == 0 {
-				return at+1 < len(p.tokens) && slices.Contains([]string{"=", "<>", "<", "<=", ">", ">=", "BETWEEN", "IN"}, strings.ToUpper(p.tokens[at+1].text))
+				return at+1 < len(p.tokens) && isComparison(p.tokens[at+1].text)
+			}
+		}
+	}
+	return false
+}
+
+// wraps tells that the parenthesis at start is closed by the token just read.
+func (p *parser) wraps(start int) bool {
+	depth := 0
+	for at := start; at < p.at; at++ {
+		switch p.tokens[at].text {
+		case "(":
+			depth++
+		case ")":
+			if depth--; depth == 0 {
+				return at == p.at-1
 			}
 		}
 	}
@@ -214,7 +234,12 @@ var operandFunctions = map[string]int{"size": 1, "if_not_exists": 2, "list_appen
 func (p *parser) primary() *node {
 	if p.peek() == "(" && !p.operandInParens() {
 		p.at++
+		start := p.at
+		twice := p.peek() == "(" && !p.operandInParens()
 		inner := p.or()
+		if twice && p.wraps(start) && p.peek() == ")" {
+			p.fail("The expression has redundant parentheses;")
+		}
 		p.want(")")
 		return inner
 	}
@@ -222,10 +247,13 @@ func (p *parser) primary() *node {
 	if p.err != nil {
 		return left
 	}
+	op := p.peek()
 	if _, ok := conditionFunctions[left.op]; ok {
+		if isComparison(op) {
+			p.fail("The function is not allowed to be used this way in an expression; function: %s", left.op)
+		}
 		return left
 	}
-	op := p.peek()
 	switch strings.ToUpper(op) {
 	case "=", "<>", "<", "<=", ">", ">=":
 		p.at++
@@ -302,7 +330,7 @@ func (p *parser) call(condition bool) *node {
 	}
 	update := p.kind == "UpdateExpression"
 	if update && (isCondition || name == "size") || !update && (name == "if_not_exists" || name == "list_append") {
-		p.fail("The function is not allowed in %s; function: %s", map[bool]string{true: "an update expression", false: "a condition expression"}[update], name)
+		p.fail("Invalid function name; function: %s", name)
 		return call
 	}
 	if isCondition && !condition {

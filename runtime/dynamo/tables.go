@@ -232,11 +232,12 @@ func (spec TableSpec) stream() string {
 }
 
 func (spec TableSpec) indexes() []IndexSpec {
-	all := slices.Clone(spec.LocalSecondaryIndexes)
-	for at := range all {
-		all[at].local = true
+	all := slices.Clone(spec.GlobalSecondaryIndexes)
+	for _, index := range spec.LocalSecondaryIndexes {
+		index.local = true
+		all = append(all, index)
 	}
-	return append(all, spec.GlobalSecondaryIndexes...)
+	return all
 }
 
 func (spec TableSpec) index(name string) (IndexSpec, bool) {
