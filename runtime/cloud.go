@@ -8,6 +8,9 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -15,6 +18,7 @@ import (
 
 	"sst/cfn"
 	"sst/runtime/cloud"
+	"sst/runtime/dynamo"
 	"sst/runtime/queues"
 )
 
@@ -29,7 +33,7 @@ func (o Options) dataDir() string { return filepath.Join(o.Dir, "local", cmp.Or(
 func (s *Server) openCloud() error {
 	dir := s.opts.dataDir()
 	if s.opts.Reset {
-		for _, name := range []string{"cloud.db", "objects"} {
+		for _, name := range []string{"cloud.db", "objects", "dynamo.db"} {
 			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
 				return err
 			}
@@ -37,7 +41,7 @@ func (s *Server) openCloud() error {
 	}
 	var err error
 	s.cloud, err = cloud.Open(cloud.Options{
-		Dir: dir, Network: cloudNetwork{s.network}, Lambda: http.HandlerFunc(s.serveLambda), Parameter: s.opts.Parameter, NoIAM: s.opts.NoIAM,
+		Dir: dir, Network: cloudNetwork{s.network}, Services: map[string]http.Handler{"dynamodb": http.HandlerFunc(s.serveTables)}, Lambda: http.HandlerFunc(s.serveLambda), Parameter: s.opts.Parameter, NoIAM: s.opts.NoIAM,
 		Say: func(text string) { s.events.send(Notice{Text: text}) },
 	})
 	return err
@@ -68,6 +72,9 @@ func (s *Server) updateCloud(a *app, asm *cfn.Assembly, resolver *cfn.Resolver) 
 		}
 		next.Resources = append(next.Resources, cloud.Resource{Type: r.Type, ID: id, Source: source, Name: r.Name, ARN: r.ARN, Properties: r.Properties})
 	}
+	if err := s.updateTables(a, resolver); err != nil {
+		return err
+	}
 	roles, err := resolver.Roles(asm.Manifest.Functions)
 	if err != nil {
 		return err
@@ -81,6 +88,61 @@ func (s *Server) updateCloud(a *app, asm *cfn.Assembly, resolver *cfn.Resolver) 
 		next.Callers = append(next.Callers, caller)
 	}
 	return s.cloud.Update(next)
+}
+
+// serveTables answers calls to DynamoDB. An app without tables needs no store: opening one costs time at the start.
+func (s *Server) serveTables(w http.ResponseWriter, r *http.Request) {
+	if store := s.tables.Load(); store != nil {
+		store.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-amz-json-1.0")
+	w.WriteHeader(http.StatusBadRequest)
+	io.WriteString(w, `{"__type":"com.amazonaws.dynamodb.v20120810#ResourceNotFoundException","message":"Requested resource not found: the app has no tables"}`)
+}
+
+// updateTables makes the tables that the templates declare. One that is not in the app any more keeps its items.
+func (s *Server) updateTables(a *app, resolver *cfn.Resolver) error {
+	found, err := resolver.Resources("AWS::DynamoDB::Table", "AWS::DynamoDB::GlobalTable")
+	if err != nil || len(found) == 0 {
+		return err
+	}
+	sources := map[string]string{} // by table
+	for _, r := range found {
+		sources[r.Name] = r.Stack + "/" + r.LogicalID
+	}
+	s.tableSources.Store(&sources)
+	store := s.tables.Load()
+	if store == nil {
+		store, err = dynamo.Open(dynamo.Options{Dir: s.opts.dataDir(), Region: a.region, Account: accountID, Logger: s.log,
+			OnChange: func(table string, record dynamo.StreamRecord) {
+				body, err := json.Marshal(record)
+				if err != nil {
+					s.events.send(Notice{Text: fmt.Sprintf("table %s: %v", table, err)})
+					return
+				}
+				cloudNetwork{s.network}.Deliver((*s.tableSources.Load())[table], queues.Message{ID: record.EventID, Body: body})
+			}})
+		if err != nil {
+			return err
+		}
+		s.tables.Store(store)
+	}
+	for _, r := range found {
+		r.Properties["TableName"] = r.Name
+		data, err := json.Marshal(r.Properties)
+		if err != nil {
+			return err
+		}
+		var spec dynamo.TableSpec
+		if err := json.Unmarshal(data, &spec); err != nil {
+			return fmt.Errorf("table %s: %w", r.Name, err)
+		}
+		if err := store.Ensure(spec); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // cloudNetwork is the network as the local cloud sees it.

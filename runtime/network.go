@@ -460,7 +460,7 @@ func (n *network) deliver(source cfn.Source, m queues.Message) {
 			r.begin()
 			sh.Put(m)
 		}
-		if len(to) == 0 {
+		if len(to) == 0 && r != nil {
 			n.say(r, "%s: no function consumes it", source.ID)
 		}
 	default:

@@ -25,6 +25,7 @@ import (
 	"sst/proxy"
 	"sst/runtime/bundle"
 	"sst/runtime/cloud"
+	"sst/runtime/dynamo"
 )
 
 var errClosing = errors.New("the server is closing")
@@ -54,9 +55,12 @@ type Server struct {
 	relayTo string
 	watcher *watcher
 	network *network
-	cloud   *cloud.Cloud // nil in live mode
+	cloud   *cloud.Cloud                 // nil in live mode
+	tables  atomic.Pointer[dynamo.Store] // nil until an app has tables
 	keyring *keyring
 	answers answers // of Lambda authorizers
+
+	tableSources atomic.Pointer[map[string]string] // table to "<stack>/<logical id>"
 
 	ops     chan func() // run by the owner goroutine
 	tasks   sync.WaitGroup
@@ -328,6 +332,9 @@ func (s *Server) close() {
 	s.network.running.Wait()
 	if s.cloud != nil {
 		s.cloud.Close()
+	}
+	if store := s.tables.Load(); store != nil {
+		store.Close()
 	}
 	if s.pool != nil {
 		s.pool.end()
