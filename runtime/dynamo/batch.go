@@ -368,7 +368,11 @@ func (s *Store) transactWriteItems(in *struct {
 					delete(s.tokens, token)
 				}
 			}
-			if old, ok := s.tokens[in.ClientRequestToken]; ok {
+			old, ok := s.tokens[in.ClientRequestToken]
+			if !ok {
+				old, ok = out.tokens[in.ClientRequestToken]
+			}
+			if ok {
 				if old.sum != sum {
 					return failure("IdempotentParameterMismatchException", "The request uses the same client token as a previous, but non-identical request. Do not reuse a client token with different requests, unless the requests are identical")
 				}
@@ -423,7 +427,7 @@ func (s *Store) transactWriteItems(in *struct {
 			}
 		}
 		if in.ClientRequestToken != "" {
-			s.tokens[in.ClientRequestToken] = remembered{sum, now.Add(tokenLife)}
+			out.tokens[in.ClientRequestToken] = remembered{sum, now.Add(tokenLife)}
 		}
 		return nil
 	})

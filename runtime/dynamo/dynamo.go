@@ -13,6 +13,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +51,8 @@ type Store struct {
 
 	mu     sync.RWMutex
 	tables map[string]*table // replaced, never changed, by the committer
-	tokens map[string]remembered
+
+	tokens map[string]remembered // the committer's own
 }
 
 // The buckets of the file. Those of items, indexes and streams are named by these letters and the id of their table.
@@ -180,6 +182,7 @@ type job struct {
 type changes struct {
 	records []told
 	tables  map[string]*table // nil: deleted
+	tokens  map[string]remembered
 }
 
 type told struct {
@@ -238,7 +241,7 @@ func (s *Store) commit() {
 
 func (s *Store) commitGroup(group []*job) {
 	before := s.snapshot()
-	out := &changes{tables: map[string]*table{}}
+	out := &changes{tables: map[string]*table{}, tokens: map[string]remembered{}}
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		for _, j := range group {
 			j.err = j.do(tx, out)
@@ -257,9 +260,12 @@ func (s *Store) commitGroup(group []*job) {
 		for _, j := range group {
 			j.err = fmt.Errorf("store: %w", err)
 		}
-	} else if s.options.OnChange != nil {
+	} else {
+		maps.Copy(s.tokens, out.tokens) // of what was undone, a second try must run
 		for _, t := range out.records {
-			s.options.OnChange(t.table, t.record)
+			if s.options.OnChange != nil {
+				s.options.OnChange(t.table, t.record)
+			}
 		}
 	}
 	for _, j := range group {
