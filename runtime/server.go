@@ -438,6 +438,7 @@ type startFile struct {
 	Token     string            `json:"token"`
 	Apis      map[string]string `json:"apis"`
 	Lambda    string            `json:"lambda"`
+	Cloud     string            `json:"cloud,omitempty"` // base URL of the local cloud
 	Functions []startFunction   `json:"functions"`
 	Sources   []startSource     `json:"sources"`
 }
@@ -465,6 +466,9 @@ func (s *Server) mode() string {
 func (s *Server) writeStart(a *app) error {
 	file := startFile{PID: os.Getpid(), Version: s.opts.Version, App: s.opts.App, Stage: s.opts.Stage, Mode: s.mode(),
 		Token: s.token, Apis: map[string]string{}, Lambda: s.lambda, Functions: []startFunction{}}
+	if s.cloud != nil {
+		file.Cloud = s.cloud.URL()
+	}
 	for _, address := range s.addresses(a) {
 		file.Apis[address.ID] = address.URL
 	}
