@@ -159,7 +159,7 @@ func userCache(t *testing.T) string {
 	return filepath.Join(cache, "sst")
 }
 
-var sstCommand = regexp.MustCompile(`(?m)^\s*(?:\$ |[A-Z_]+=\S+ )*(?:npx )?sst ([^#|>&\n]*)`)
+var sstCommand = regexp.MustCompile(`(?m)^\s*(?:\$ |[A-Z_]+=\S+ )*(?:npx stacks-star|sst) ([^#|>&\n]*)`)
 
 // checkCommands looks whether the verbs and flags of a block are there.
 func checkCommands(t *testing.T, b block) {

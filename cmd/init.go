@@ -233,7 +233,7 @@ func writeNew(dir string, files map[string][]byte) error {
 func nextSteps(dir, language string) (steps []string) {
 	if dir != "." {
 		if strings.ContainsAny(dir, " '\"$&()!;") {
-			dir = `"` + dir + `"`
+			dir = "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
 		}
 		steps = append(steps, "cd "+dir)
 	}

@@ -241,11 +241,12 @@ func platformPackage(p platform, version string, binary []byte) []file {
 	}
 }
 
-// wrapperPackage is the one that people install: npm adds the package of their platform, and `sst` runs its program.
+// wrapperPackage is the one that people install: npm adds the package of their platform, and `sst` runs its program. So does
+// the package's own name, for projects that also have the SDK called sst, which brings a command of that name.
 func wrapperPackage(version string, readme []byte) []file {
 	manifest := packageJSON{Name: npmPackage, Version: version,
 		Description: "Write your AWS app in Starlark, run its functions live on your machine, deploy it stage by stage.",
-		Bin:         map[string]string{"sst": "sst.js"}, Engines: map[string]string{"node": ">=20"}, OptionalDependencies: map[string]string{}}
+		Bin:         map[string]string{"sst": "sst.js", npmPackage: "sst.js"}, Engines: map[string]string{"node": ">=20"}, OptionalDependencies: map[string]string{}}
 	for _, p := range platforms {
 		manifest.OptionalDependencies[p.npmName()] = version
 	}
