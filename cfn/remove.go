@@ -164,9 +164,11 @@ func (r *deployment) strayLogs(ctx context.Context, client *cloudformation.Clien
 	if !r.manifest().Personal || there.StackStatus == types.StackStatusReviewInProgress {
 		return nil, nil
 	}
-	t, err := s.Template()
-	if err != nil {
-		return nil, err
+	t := &Template{} // of a stack that is known by its name alone, every group may be one
+	if s.TemplateFile != "" {
+		if t, err = s.Template(); err != nil {
+			return nil, err
+		}
 	}
 	resources, err := listResources(ctx, client, s, there)
 	if err != nil {
