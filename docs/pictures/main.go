@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	columns, rows = 116, 34
+	columns, rows = 92, 34
 	session       = "sst-picture"
 )
 
@@ -159,16 +159,22 @@ func draw(screen string) string {
 	return b.String()
 }
 
+const dim = ` fill="#8b949e"`
+
 func styleOf(codes, style string) string {
 	for code := range strings.SplitSeq(codes, ";") {
 		n, _ := strconv.Atoi(code)
 		switch {
-		case n == 0 || n == 39 || n == 22:
+		case n == 39: // another colour ends, dimness stays
+			if style != dim {
+				style = ""
+			}
+		case n == 0 || n == 22:
 			style = ""
 		case n == 1:
 			style += ` font-weight="bold"`
 		case n == 2:
-			style += ` fill="#8b949e"`
+			style = dim
 		case colours[n] != "":
 			style += fmt.Sprintf(` fill="%s"`, colours[n])
 		}
