@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -83,7 +84,7 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		return err
 	}
 	if len(asm.Missing) > 0 {
-		return problemf("Name the values in stacks.star instead (an id, an ARN, zones).", "the app looks things up in AWS, which sst does not do yet: %s", asm.Missing[0].Key)
+		return problemf("`sst lookup` records it.", "the app looks up what sst.lock.json does not have: %s", asm.Missing[0].Key)
 	}
 	config, err := t.awsConfig(ctx, p, asm.Manifest.Region)
 	if err != nil {
@@ -111,15 +112,15 @@ func (t *tool) deployStacks(ctx context.Context, p *project, d *cfn.Deployer, st
 	m := d.Assembly.Manifest
 	summary := deploySummary{App: m.App, Stage: m.Stage, Region: d.Config.Region, Seconds: time.Since(started).Seconds()}
 	var places diag.List
-	var problem error
+	var problems []error // without a place
 	for _, r := range results {
 		one := deployedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Outputs: shownOutputs(r.Outputs), Seconds: r.Duration.Seconds()}
 		if r.Err != nil {
 			one.Error = plain(r.Err)
 			if d := failureDiagnostic(p, r.Err); d != nil {
 				places = append(places, d)
-			} else if problem == nil {
-				problem = t.awsProblem(r.Err)
+			} else if problem := t.awsProblem(r.Err); !slices.ContainsFunc(problems, func(said error) bool { return said.Error() == problem.Error() }) {
+				problems = append(problems, problem) // several stacks may fail for one reason
 			}
 		}
 		summary.Stacks = append(summary.Stacks, one)
@@ -137,12 +138,15 @@ func (t *tool) deployStacks(ctx context.Context, p *project, d *cfn.Deployer, st
 	case err != nil:
 		return results, t.awsProblem(err)
 	case len(places) > 0:
-		if problem != nil {
-			t.view.Problem(problem.(*Problem))
-		}
-		return results, places
+		problems = append(problems, places)
+	case len(problems) == 0:
+		return results, nil
 	}
-	return results, problem
+	last := len(problems) - 1
+	for _, problem := range problems[:last] {
+		t.exit(ctx, problem)
+	}
+	return results, problems[last]
 }
 
 // neededStacks gives the stacks that the user names.

@@ -85,6 +85,9 @@ func TestQueryGoal(t *testing.T) {
 	if testing.Short() {
 		t.Skip("fills a table")
 	}
+	if raceDetector {
+		t.Skip("the race detector takes ten times as long")
+	}
 	url := filled(t)
 	best := time.Hour
 	for range 10 {
