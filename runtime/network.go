@@ -19,6 +19,7 @@ import (
 
 	"sst/cfn"
 	"sst/proxy"
+	"sst/runtime/cloud"
 	"sst/runtime/queues"
 )
 
@@ -570,7 +571,7 @@ func (n *network) passes(w way, id, kind string, s sample, event []byte) bool {
 			return false
 		}
 		return strings.HasPrefix(key, w.prefix) && strings.HasSuffix(key, w.suffix) &&
-			slices.ContainsFunc(w.events, func(name string) bool { return wildcard(strings.TrimPrefix(name, "s3:"), shape.Records[0].Name) })
+			slices.ContainsFunc(w.events, func(name string) bool { return cloud.Like(strings.TrimPrefix(name, "s3:"), shape.Records[0].Name) })
 	}
 	if w.filter == "" {
 		return true

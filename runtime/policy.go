@@ -5,6 +5,8 @@ package runtime
 import (
 	"encoding/json"
 	"strings"
+
+	"sst/runtime/cloud"
 )
 
 // policy is an IAM policy document as far as authorizers use it.
@@ -59,33 +61,9 @@ func anyMatches(patterns []string, text string, fold bool) bool {
 		if fold {
 			pattern, text = strings.ToLower(pattern), strings.ToLower(text)
 		}
-		if wildcard(pattern, text) {
+		if cloud.Like(pattern, text) {
 			return true
 		}
 	}
 	return false
-}
-
-// wildcard matches * (any text) and ? (one character).
-func wildcard(pattern, text string) bool {
-	star, mark, i, j := -1, 0, 0, 0
-	for j < len(text) {
-		switch {
-		case i < len(pattern) && pattern[i] == '*':
-			star, mark = i, j
-			i++
-		case i < len(pattern) && (pattern[i] == '?' || pattern[i] == text[j]):
-			i++
-			j++
-		case star >= 0:
-			mark++
-			i, j = star+1, mark
-		default:
-			return false
-		}
-	}
-	for i < len(pattern) && pattern[i] == '*' {
-		i++
-	}
-	return i == len(pattern)
 }

@@ -87,7 +87,7 @@ func applies(statement map[string]any, action, resource string) bool {
 			if fold {
 				pattern, text = strings.ToLower(pattern), strings.ToLower(text)
 			}
-			if like(pattern, text) {
+			if Like(pattern, text) {
 				return true
 			}
 		}
@@ -106,8 +106,8 @@ func applies(statement map[string]any, action, resource string) bool {
 	return statement["Action"] != nil || statement["NotAction"] != nil
 }
 
-// like matches * and ? as IAM does.
-func like(pattern, text string) bool {
+// Like matches * (any text) and ? (one character) as IAM does.
+func Like(pattern, text string) bool {
 	star, mark, i, j := -1, 0, 0, 0
 	for j < len(text) {
 		switch {
