@@ -394,7 +394,12 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 		return err
 	}
 	url, given := l.relayAddress(developerStage)
+	instance, former, err := l.turn()
+	if err != nil {
+		return err
+	}
 	link := runtime.Link{
+		Instance: instance, Former: former,
 		URL: url, Key: l.key, Payloads: openPayloadBucket(l.config, l.bucket), Name: l.identity(), TakeOver: l.takeOver, Only: only,
 		Sign: &proxy.Signer{Credentials: l.config.Credentials, Region: l.config.Region}, State: l.linkState(),
 		Notice: func(n proxy.Notice) { l.view.Notice(n.String() + ".") },
@@ -410,10 +415,6 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 			return nil
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.As(err, &present) && present.Name == link.Name && !link.TakeOver:
-			// This project's start of before, which went without a word: there is one per folder.
-			link.TakeOver = true
-			continue
 		case errors.As(err, &present):
 			what := "the functions"
 			if present.Functions != nil {
@@ -446,6 +447,28 @@ func (l *live) connect(ctx context.Context, fresh bool) error {
 			return l.awsProblem(err)
 		}
 	}
+}
+
+// runFile remembers, in the project's state, as whom the last run was registered.
+const runFile = "live-run.json"
+
+// turn names this run, and the one before it in this folder: that is over, for one start runs in a folder, though the relay
+// may not have heard it. A folder that was copied here together with its state is not the same place.
+func (l *live) turn() (instance, former string, err error) {
+	var run, last struct {
+		Place    string `json:"place"`
+		Instance string `json:"instance"`
+	}
+	file := filepath.Join(l.project.state, runFile)
+	if data, err := os.ReadFile(file); err == nil && json.Unmarshal(data, &last) == nil && last.Place == l.identity() {
+		former = last.Instance
+	}
+	run.Place, run.Instance = l.identity(), proxy.NewInstance()
+	data, err := json.Marshal(run)
+	if err != nil {
+		return "", "", err
+	}
+	return run.Instance, former, os.WriteFile(file, append(data, '\n'), 0o600)
 }
 
 // chosen are the ids of the functions of --only; nil: all.

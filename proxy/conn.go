@@ -58,6 +58,8 @@ type DialOptions struct {
 	Key       ed25519.PrivateKey // of the stage; with it, only sealed sessions are accepted
 	Heartbeat time.Duration      // between pings while something runs; three times that otherwise; 0 = 4.5 s
 	Lifetime  time.Duration      // of a connection, before the next one is made and takes over; 0 = 110 minutes
+	Instance  string             // of this run, which no other has; "" makes one
+	Former    string             // that of the run before in the same place, whose process is gone: it need not be waited for
 	MaxInvoke int                // invocations held at once before more are refused as busy; 0 = 20,000
 }
 
@@ -86,6 +88,9 @@ type Conn struct {
 	attempts map[string]*attempt // by attempt id
 	replaced bool
 	closed   bool
+
+	leaving atomic.Bool   // the relay is told: no further tries
+	left    chan struct{} // closed when the relay has confirmed it
 }
 
 // devLink is the developer's side of a sandbox's session. Conn.reading guards the fields beside link.
@@ -123,8 +128,11 @@ func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
 		opts.MaxInvoke = 20_000
 	}
 	c := &Conn{
-		opts: opts, log: logger(opts.Logger), instance: token(8),
+		opts: opts, log: logger(opts.Logger), instance: opts.Instance, left: make(chan struct{}),
 		links: map[string]*devLink{}, attempts: map[string]*attempt{}, slept: newSleepClock(),
+	}
+	if c.instance == "" {
+		c.instance = NewInstance()
 	}
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if opts.Key != nil {
@@ -151,6 +159,9 @@ func Dial(ctx context.Context, opts DialOptions) (*Conn, error) {
 	return c, nil
 }
 
+// NewInstance makes the name of a run.
+func NewInstance() string { return token(8) }
+
 func (c *Conn) state(s State, err error) {
 	if c.opts.OnState != nil {
 		c.opts.OnState(s, err)
@@ -160,7 +171,9 @@ func (c *Conn) state(s State, err error) {
 func (c *Conn) hello() hello {
 	h := hello{Role: roleDeveloper, Min: MinVersion, Max: Version, Instance: c.instance, Name: c.opts.Name, Only: c.opts.Only}
 	h.Again, h.Turn = c.known.Load(), int(c.turn.Add(1))
-	h.TakeOver = c.opts.TakeOver && !h.Again // who lost it meanwhile does not get it back by himself
+	if !h.Again { // who lost it meanwhile does not get it back by himself
+		h.TakeOver, h.Former = c.opts.TakeOver, c.opts.Former
+	}
 	if c.key != nil {
 		h.Key, h.Signed = c.key.public(), c.key.signed
 	}
@@ -358,7 +371,7 @@ func (c *Conn) run(sock *socket) {
 			c.state(Replaced, err)
 			return
 		}
-		if c.ctx.Err() != nil {
+		if c.ctx.Err() != nil || c.leaving.Load() {
 			return
 		}
 		c.state(Disconnected, err)
@@ -500,7 +513,7 @@ func (c *Conn) heartbeat(sock *socket, heard, pinged *atomic.Int64) {
 			pinged.Store(now.UnixNano())
 			sock.send(&Frame{Version: Version, Type: typePing})
 		}
-		if now.Sub(lastHello) >= time.Minute && c.sock.Load() == sock { // is the registration still ours?
+		if now.Sub(lastHello) >= time.Minute && c.sock.Load() == sock && !c.leaving.Load() { // is the registration still ours?
 			lastHello = now
 			sock.send(helloFrame(c.greet()))
 		}
@@ -580,6 +593,9 @@ func (c *Conn) frame(sock *socket, f *Frame) error {
 	case typeWelcome:
 		return nil
 	case typeBye:
+		if f.From == "" && f.Code == byeLeft {
+			return c.gone()
+		}
 		if f.From == "" {
 			c.mu.Lock()
 			c.replaced = f.Code == "replaced"
@@ -745,6 +761,9 @@ func (c *Conn) nak(f *Frame) error {
 	var what refused
 	json.Unmarshal(f.Data, &what)
 	c.log.Debug("frame refused", "code", f.Code, "sandbox", f.Sandbox, "attempt", f.ID, "type", what.Type)
+	if what.Type == typeBye && f.From == "" && f.Session == "" && c.leaving.Load() { // the registration is gone already, or the relay knows no leaving
+		return c.gone()
+	}
 	switch f.Code {
 	case "gone": // keep what it has not got; it will resume over a new connection
 		c.mu.Lock()
@@ -933,7 +952,59 @@ func (c *Conn) forget(l *devLink) {
 	l.end()
 }
 
-// Close ends the contexts of running handlers, waits for them, sends their answers and closes the connection.
+// leaveTime is how long Close waits for the sandboxes to have their answers, and for the relay to confirm the leaving.
+const leaveTime = time.Second
+
+// leave has the answers arrive and ends the registration, so that whoever comes next is not refused. Nobody may be there
+// to say so, hence the bound.
+func (c *Conn) leave() {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for began := time.Now(); c.owes() && !c.isReplaced() && time.Since(began) < leaveTime; {
+		<-look.C
+	}
+	sock := c.sock.Load()
+	if sock == nil || c.isReplaced() {
+		return
+	}
+	c.leaving.Store(true)
+	if sock.send(&Frame{Version: Version, Type: typeBye}) != nil {
+		return
+	}
+	bound := time.NewTimer(leaveTime)
+	defer bound.Stop()
+	select {
+	case <-c.left:
+	case <-sock.done:
+	case <-bound.C:
+	}
+}
+
+// owes says whether a sandbox has not confirmed an answer.
+func (c *Conn) owes() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range c.attempts {
+		if a.inv != nil && a.answered && a.kind != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// gone takes the relay's word that the registration has ended; the connection ends with it.
+func (c *Conn) gone() error {
+	if c.leaving.Load() {
+		select {
+		case <-c.left:
+		default:
+			close(c.left)
+		}
+	}
+	return ErrClosed
+}
+
+// Close ends the contexts of running handlers, waits for them, sends their answers, says goodbye and closes the connection.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	if c.closed {
@@ -949,6 +1020,7 @@ func (c *Conn) Close() error {
 	}
 	c.mu.Unlock()
 	c.running.Wait()
+	c.leave()
 	if sock := c.sock.Load(); sock != nil {
 		sock.close(websocket.CloseNormalClosure, "bye")
 	}

@@ -33,6 +33,9 @@ const (
 	typeResume  = "resume"  // both: the connection is new; k says what has arrived
 )
 
+// byeLeft is the code of the relay's answer to a bye of a developer's end.
+const byeLeft = "left"
+
 // Codecs of a frame's data.
 const (
 	codecPlain = ""     // base64url of the bytes

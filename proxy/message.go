@@ -194,6 +194,7 @@ type hello struct {
 	Function string   `json:"function,omitempty"` // sandbox: which function it is of
 	TakeOver bool     `json:"takeOver,omitempty"`
 	Again    bool     `json:"again,omitempty"`     // developer: this process was registered before
+	Former   string   `json:"former,omitempty"`    // developer: instance of the run before it in this place, whose process is gone
 	Turn     int      `json:"turn,omitempty"`      // developer: number of this connection; a late hello of an earlier one moves nothing
 	Only     []string `json:"only,omitempty"`      // developer: functions it runs; none: all
 	Key      string   `json:"key,omitempty"`       // developer: of this run

@@ -14,6 +14,7 @@ type Claim struct {
 	Turn       int      // which of them this is
 	Name       string   // shown to others
 	Only       []string // functions; nil: all
+	Former     string   // instance of the run in whose place this one is; that process is gone
 	Key        string   // of this run, with
 	Signed     string   // its signature by the stage's key
 }
@@ -125,7 +126,8 @@ func (r Registry) Has(instance string) bool {
 }
 
 // Register adds a claim. The same instance may always come back. Of what others run, a new one gets nothing unless it
-// takes over; one that was registered before (again) gets what nobody else runs now.
+// takes over; one that was registered before (again) gets what nobody else runs now. A former run that left without a word
+// makes room for the one in its place, which has what that had without asking.
 func (r Registry) Register(c Claim, takeOver, again bool) (next Registry, notices []Notice, refused *PresentError) {
 	next = slices.Clone(r)
 	if i := slices.IndexFunc(next, func(was Claim) bool { return was.Instance == c.Instance }); i >= 0 {
@@ -134,6 +136,16 @@ func (r Registry) Register(c Claim, takeOver, again bool) (next Registry, notice
 		}
 		next[i] = c
 		return next, nil, nil
+	}
+	if i := slices.IndexFunc(r, func(was Claim) bool { return c.Former != "" && was.Instance == c.Former }); i >= 0 {
+		notices = []Notice{{r[i].Connection, NoticeReplaced, c.Name, nil}} // should it live after all
+		if r[i].covers(c) {
+			next[i] = c
+			return next, notices, nil
+		}
+		left, returned := r.Leave(r[i].Connection)
+		next, more, refused := left.Register(c, takeOver, again)
+		return next, slices.Concat(notices, returned, more), refused
 	}
 	var clash []Claim
 	for _, was := range r {

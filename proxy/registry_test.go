@@ -7,7 +7,7 @@ import (
 )
 
 func TestRegistry(t *testing.T) {
-	// Each step is "name[:functions][!|+]" for a hello (! takes over, + was there before) or "-name" for a leaving.
+	// Each step is "name[:functions][<former][!|+]" for a hello (! takes over, + was there before) or "-name" for a leaving.
 	for _, test := range []struct{ name, steps, want, told string }{
 		{"one", "ada", "ada", ""},
 		{"exclusive", "ada grace", "ada", "ada refused"},
@@ -29,6 +29,14 @@ func TestRegistry(t *testing.T) {
 		{"back to nothing of one's own", "ada:A grace:A! ada:A+", "grace:A", "ada replaced, grace refused A"},
 		{"back to a part", "ada:A,B grace:A! -ada ada:A,B+", "ada:A,B grace:A", "ada taken A"},
 		{"the same again", "ada ada", "ada", ""},
+		{"in the place of a former run", "ada ada2<ada", "ada2", "ada replaced"},
+		{"a former run that left", "ada -ada ada2<ada", "ada2", ""},
+		{"a former run does not help against another", "grace ada2<ada", "grace", "grace refused"},
+		{"what a former run took over", "ada grace:A! grace2:A<grace", "ada grace2:A", "ada taken A, grace replaced"},
+		{"less than a former run had", "ada ada2:A<ada", "ada2:A", "ada replaced"},
+		{"more than a former run had", "ada:A ada2:A,B<ada", "ada2:A,B", "ada replaced"},
+		{"more, which another has", "ada:A grace:B ada2:A,B<ada", "grace:B", "ada replaced, grace refused B"},
+		{"more than a former run took over", "joan ada:A! ada2:A,B<ada", "joan", "joan taken A, ada replaced, joan returned A, joan refused A,B"},
 	} {
 		var r Registry
 		var told []string
@@ -45,13 +53,14 @@ func TestRegistry(t *testing.T) {
 				continue
 			}
 			takeOver, again := strings.HasSuffix(step, "!"), strings.HasSuffix(step, "+")
-			name, only, some := strings.Cut(strings.TrimRight(step, "!+"), ":")
-			c := Claim{Connection: name, Instance: name, Name: name}
+			step, former, _ := strings.Cut(strings.TrimRight(step, "!+"), "<")
+			name, only, some := strings.Cut(step, ":")
+			c := Claim{Connection: name, Instance: name, Name: name, Former: former}
 			if some {
 				c.Only = strings.Split(only, ",")
 			}
 			next, notices, refused := r.Register(c, takeOver, again)
-			if refused != nil && len(next) != len(r) {
+			if refused != nil && next.Has(name) {
 				t.Errorf("%s: refused, but registered", test.name)
 			}
 			r = next

@@ -266,6 +266,11 @@ func (r *Relay) route(p *peer, b *buffer) {
 		code = "hello-first"
 	case h.Role == roleDeveloper && !r.registry.Load().Has(h.Instance):
 		code = "not-registered"
+	case h.Role == roleDeveloper && v.to == nil && string(v.t) == typeBye:
+		r.leave(p)
+		p.send(&Frame{Version: Version, Type: typeBye, Code: byeLeft})
+		b.free()
+		return
 	case h.Role == roleDeveloper:
 		if to, ok := r.conns.Load(string(v.to)); ok {
 			target = to.(*peer)
@@ -383,7 +388,7 @@ func (r *Relay) register(p *peer, h *hello) *PresentError {
 	if h.Instance == "" {
 		h.Instance = p.id
 	}
-	claim := Claim{Connection: p.id, Instance: h.Instance, Turn: h.Turn, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signed}
+	claim := Claim{Connection: p.id, Instance: h.Instance, Turn: h.Turn, Name: h.Name, Only: h.Only, Former: h.Former, Key: h.Key, Signed: h.Signed}
 	for _, was := range registry {
 		if was.Instance == h.Instance && was.Connection != p.id && was.Turn <= h.Turn { // it hands over, and closes the old one itself, unless that is dead
 			if old, ok := r.conns.Load(was.Connection); ok {

@@ -77,6 +77,13 @@ export const claimFor = (claims, f) => claims.findLast(c => !c.only || c.only.in
 export function join(claims, c, takeOver, again) {
   const at = claims.findIndex(was => was.instance === c.instance)
   if (at >= 0) return { claims: c.turn < claims[at].turn ? claims : claims.with(at, c), notices: [] } // lower: it was on its way for long
+  const past = c.former ? claims.findIndex(was => was.instance === c.former) : -1
+  if (past >= 0) { // the run before it in its place, whose process is gone
+    const was = claims[past], notices = [{ to: was.connection, kind: "replaced", name: c.name }] // should it live after all
+    if (covers(was, c)) return { claims: claims.with(past, c), notices }
+    const left = leave(claims, was.connection), joined = join(left.claims, c, takeOver, again)
+    return { ...joined, notices: [...notices, ...left.notices, ...joined.notices] }
+  }
   let next = [...claims], rest = c.only?.length || 0
   const notices = [], clash = claims.filter(was => some(shared(c, was)))
   for (const was of clash) {
@@ -145,11 +152,11 @@ async function tell(c, notices) {
 // register makes a connection a developer's end, or says who is in its place.
 async function register(c, h) {
   const claim = {
-    connection: c.id, instance: h.instance || c.id, turn: h.turn || 0, name: h.name || "", only: h.only, key: h.key, signature: h.signature, caller: c.caller, until: seconds() + LEASE,
+    connection: c.id, instance: h.instance || c.id, turn: h.turn || 0, name: h.name || "", only: h.only, former: h.former, key: h.key, signature: h.signature, caller: c.caller, until: seconds() + LEASE,
   }
   const takeOver = !!h.takeOver, again = !!h.again
   for (const was of await registry(true)) { // the $disconnect of one may never have come; a frame that changes nothing tells
-    if (was.instance === claim.instance || await send(c.developers, was.connection, '{"v":1,"t":"welcome"}')) continue
+    if (was.instance === claim.instance || was.instance === claim.former || await send(c.developers, was.connection, '{"v":1,"t":"welcome"}')) continue
     await tell(c, (await change(claims => leave(claims, was.connection))).notices)
   }
   const { notices, refused } = await change(claims => {
@@ -212,8 +219,12 @@ async function frame(c, text) {
     }) })
   }
   const on = `{"from":${JSON.stringify(c.id)},` + text.slice(1)
+  const mine = d => d.connection === c.id || d.previous === c.id
+  if (f.t === "bye" && f.to === undefined && c.role !== "sandbox" && (await registry(true)).some(mine)) {
+    await tell(c, (await change(claims => leave(claims, c.id))).notices)
+    return say({ t: "bye", e: "left" })
+  }
   if (c.role ? c.role === "developer" : f.to !== undefined) {
-    const mine = d => d.connection === c.id || d.previous === c.id
     if (!(await registry()).some(mine) && !(await registry(true)).some(mine)) return refuse("not-registered")
     if (f.to === undefined || !await send(c.sandboxes, f.to, on)) return refuse("gone")
     return

@@ -46,6 +46,7 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
 		Instance   string   `json:"instance"`
 		Name       string   `json:"name"`
 		Only       []string `json:"only,omitempty"`
+		Former     string   `json:"former,omitempty"`
 	}
 	type step struct {
 		Reset    bool   `json:"reset,omitempty"`
@@ -90,8 +91,11 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
 			if rng.IntN(3) == 0 {
 				c.Only = nil
 			}
+			if rng.IntN(4) == 0 {
+				c.Former = fmt.Sprintf("i%d", rng.IntN(5))
+			}
 			s.Claim, s.TakeOver, s.Again = c, rng.IntN(3) == 0, rng.IntN(3) == 0
-			registry, notices, d.Refused = registry.Register(proxy.Claim{Connection: c.Connection, Instance: c.Instance, Name: c.Name, Only: c.Only}, s.TakeOver, s.Again)
+			registry, notices, d.Refused = registry.Register(proxy.Claim{Connection: c.Connection, Instance: c.Instance, Name: c.Name, Only: c.Only, Former: c.Former}, s.TakeOver, s.Again)
 		}
 		for _, n := range notices {
 			d.Notices = append(d.Notices, notice{n.Connection, n.Kind, n.Name, n.Functions})

@@ -331,17 +331,17 @@ func TestDeveloperStopped(t *testing.T) {
 	}
 }
 
-// TestEchoProcess is the other process of TestDeveloperStopped.
+// TestEchoProcess is the other process of TestDeveloperStopped and TestFormerRunKilled.
 func TestEchoProcess(t *testing.T) {
 	url := os.Getenv("SST_RELAY")
 	if url == "" {
-		t.Skip("a part of TestDeveloperStopped")
+		t.Skip("a part of other tests")
 	}
 	file, err := os.OpenFile(os.Getenv("SST_EXECUTED"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o644)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Heartbeat: 300 * time.Millisecond, Handler: proxy.HandlerFunc(func(_ context.Context, inv *proxy.Invocation) {
+	conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Instance: os.Getenv("SST_INSTANCE"), Heartbeat: 300 * time.Millisecond, Handler: proxy.HandlerFunc(func(_ context.Context, inv *proxy.Invocation) {
 		file.WriteString(string(inv.Event) + "\n")
 		if string(inv.Event) == "slow" {
 			time.Sleep(500 * time.Millisecond)
@@ -352,5 +352,6 @@ func TestEchoProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	fmt.Println("connected")
 	os.Stdin.Read(make([]byte, 1))
 }

@@ -29,6 +29,8 @@ type Link struct {
 	Key      ed25519.PrivateKey // the stage's
 	Name     string             // shown to other developers
 	TakeOver bool
+	Instance string                   // of this run; "" makes one
+	Former   string                   // of the run before in this folder, which is gone; "": none
 	Only     []string                 // functions to run; nil: all
 	State    func(proxy.State, error) // called in order, must not block
 	Notice   func(proxy.Notice)       // likewise
@@ -41,7 +43,7 @@ func (s *Server) Connect(ctx context.Context, link Link) error {
 		return errors.New("a local run has its own relay")
 	}
 	conn, err := proxy.Dial(ctx, proxy.DialOptions{
-		URL: link.URL, Sign: link.Sign, Payloads: link.Payloads, Key: link.Key, Name: link.Name, TakeOver: link.TakeOver, Only: link.Only, OnNotice: link.Notice, Handler: s.runner,
+		URL: link.URL, Sign: link.Sign, Payloads: link.Payloads, Key: link.Key, Name: link.Name, TakeOver: link.TakeOver, Instance: link.Instance, Former: link.Former, Only: link.Only, OnNotice: link.Notice, Handler: s.runner,
 		Logger: s.log, Audit: s.log, OnState: link.State,
 	})
 	if err != nil {

@@ -94,6 +94,10 @@ func (r *Router) message(ctx context.Context, id string, body []byte) error {
 		code = "hello-first"
 	case c.role == "developer" && !r.registry.Has(c.instance):
 		code = "not-registered"
+	case c.role == "developer" && f.Type == "bye" && f.To == "":
+		r.mu.Unlock()
+		r.leave(ctx, id)
+		return r.send(ctx, id, &proxy.Frame{Version: 1, Type: "bye", Code: "left"})
 	case c.role == "developer":
 	case f.To != "":
 		code = "forbidden"
@@ -123,10 +127,10 @@ func (r *Router) message(ctx context.Context, id string, body []byte) error {
 
 func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 	var h struct {
-		Role, Instance, Name, Function, Key, Signature string
-		Min, Max, Turn                                 int
-		TakeOver, Again                                bool
-		Only                                           []string
+		Role, Instance, Name, Function, Former, Key, Signature string
+		Min, Max, Turn                                         int
+		TakeOver, Again                                        bool
+		Only                                                   []string
 	}
 	if err := json.Unmarshal(f.Data, &h); err != nil || !slices.Contains([]string{"developer", "sandbox"}, h.Role) {
 		return r.refuse(ctx, id, f, "bad-frame")
@@ -149,7 +153,7 @@ func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 			return r.refuse(ctx, id, f, "forbidden")
 		}
 		for _, was := range registry { // the $disconnect of one may never have come
-			if was.Instance == h.Instance {
+			if was.Instance == h.Instance || was.Instance == h.Former {
 				continue
 			}
 			if status, err := r.call(ctx, http.MethodGet, was.Connection, nil); err != nil {
@@ -158,7 +162,7 @@ func (r *Router) hello(ctx context.Context, id string, f *proxy.Frame) error {
 				r.leave(ctx, was.Connection)
 			}
 		}
-		claim := proxy.Claim{Connection: id, Instance: h.Instance, Turn: h.Turn, Name: h.Name, Only: h.Only, Key: h.Key, Signed: h.Signature}
+		claim := proxy.Claim{Connection: id, Instance: h.Instance, Turn: h.Turn, Name: h.Name, Only: h.Only, Former: h.Former, Key: h.Key, Signed: h.Signature}
 		r.mu.Lock()
 		next, notices, present := r.registry.Register(claim, h.TakeOver, h.Again)
 		r.registry = next
