@@ -13,7 +13,9 @@ import (
 	"sync/atomic"
 
 	"github.com/spf13/cobra"
+	"go.starlark.net/syntax"
 
+	interp "sst/starlark"
 	"sst/starlark/diag"
 )
 
@@ -215,18 +217,36 @@ func (d *dotenv) expand(name string, via []string) (string, *diag.Diagnostic) {
 }
 
 func envCommand(t *tool) *cobra.Command {
-	group := &cobra.Command{
+	all := group(&cobra.Command{
 		Use:   "env",
-		Short: "Tell where a variable of env() comes from",
+		Short: "Tell where the variables of env() come from",
 		Long: `Variables of env("NAME") in stacks.star, and of handlers on this machine, come from the process or else from .env files beside stacks.star:
 .env.<stage>.local, .env.<stage>, .env.local, .env, the first that has it. "$NAME" and "${NAME:-default}" refer to others.
 
 A deployed function has only what its environment in stacks.star says: environment = {"NAME": env("NAME")}.
-Files never set AWS_*, SST_*, NODE_* or PATH.`,
-		Args: noArgs,
-		RunE: func(c *cobra.Command, args []string) error { return c.Help() },
-	}
-	group.AddCommand(&cobra.Command{
+Files never set AWS_*, SST_*, NODE_* or PATH. No value is ever printed: what is in .env files is often secret.`,
+	})
+	all.AddCommand(&cobra.Command{
+		Use:   "list",
+		Short: "List the variables of the project, and where each comes from",
+		Long: `List the variables that stacks.star and the files it loads read with env(), and those that .env files define, each with the place it has
+its value from in this stage. Values are not printed; sst secrets list is the list of secrets.`,
+		Example: "  sst env list --stage prod",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, args []string) error {
+			p, err := t.open(c.Context(), nil)
+			if err != nil {
+				return err
+			}
+			list, err := t.listEnv(p, t.env.Load())
+			if err != nil {
+				return err
+			}
+			t.view.EnvListed(list)
+			return nil
+		},
+	})
+	all.AddCommand(&cobra.Command{
 		Use:     "why NAME",
 		Short:   "Tell where a variable comes from, and what it hides",
 		Example: "  sst env why API_URL --stage prod",
@@ -246,7 +266,7 @@ Files never set AWS_*, SST_*, NODE_* or PATH.`,
 			return nil
 		},
 	})
-	return group
+	return all
 }
 
 // envReason is where a variable comes from. No value is part of it.
@@ -281,8 +301,64 @@ func explainEnv(p *project, d *dotenv, name string) envReason {
 	return why
 }
 
+// envList is every variable that the project knows by name.
+type envList struct {
+	Stage     string      `json:"stage"`
+	Variables []envListed `json:"variables"`
+}
+
+type envListed struct {
+	envReason
+	Used     []envPlace `json:"used,omitempty"` // by env() in Starlark
+	Required bool       `json:"required"`       // one of these has no default
+}
+
+// listEnv lists the variables that the project's Starlark asks for and its .env files define, by name.
+func (t *tool) listEnv(p *project, d *dotenv) (envList, error) {
+	list := envList{Stage: p.stage, Variables: []envListed{}}
+	found := map[string]*envListed{}
+	of := func(name string) *envListed {
+		if found[name] == nil {
+			found[name] = &envListed{envReason: explainEnv(p, d, name)}
+		}
+		return found[name]
+	}
+	for name := range d.lines {
+		of(name)
+	}
+	files, err := t.starFiles([]string{p.root})
+	if err != nil {
+		return list, err
+	}
+	for _, file := range files {
+		if strings.HasSuffix(file, testSuffix) {
+			continue
+		}
+		src, err := os.ReadFile(file)
+		if err != nil {
+			return list, problemf("", "%s cannot be read: %v", relative(t.Dir, file), errors.Unwrap(err))
+		}
+		for _, call := range interp.Parse(file, src).Outline().Calls {
+			if call.Callee != "env" || len(call.Expr.Args) == 0 {
+				continue
+			}
+			if name, ok := call.Expr.Args[0].(*syntax.Literal); ok && name.Token == syntax.STRING {
+				v := of(name.Value.(string))
+				v.Used = append(v.Used, envPlace{file, call.Span.Start.Line})
+				v.Required = v.Required || len(call.Expr.Args) == 1
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(found)) {
+		list.Variables = append(list.Variables, *found[name])
+	}
+	return list, nil
+}
+
 // envView is what `sst env` shows.
 type envView interface {
+	// EnvListed prints where all variables come from.
+	EnvListed(envList)
 	// EnvExplained prints where a variable comes from.
 	EnvExplained(envReason)
 }
@@ -304,6 +380,58 @@ func (v *humanView) EnvExplained(e envReason) {
 		fmt.Fprintf(v.out, "  not from %s:%d, %s\n", relative(v.options.Base, place.File), place.Line, reason)
 	}
 }
+
+func (v *humanView) EnvListed(l envList) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if len(l.Variables) == 0 {
+		fmt.Fprintln(v.err, "No .env file defines a variable, and no Starlark file reads one with env(\"NAME\").")
+		return
+	}
+	at := func(p envPlace) string { return fmt.Sprintf("%s:%d", relative(v.options.Base, p.File), p.Line) }
+	width, sources := 0, make([]string, len(l.Variables))
+	widest := 0
+	for i, e := range l.Variables {
+		switch {
+		case e.Source == "process":
+			sources[i] = "this process"
+		case e.Source == "file":
+			sources[i] = at(envPlace{e.File, e.Line})
+		case len(e.Used) > 0 && !e.Required:
+			sources[i] = "its default"
+		default:
+			sources[i] = "not set"
+		}
+		width, widest = max(width, len(e.Name)), max(widest, len(sources[i]))
+	}
+	for i, e := range l.Variables {
+		var notes []string
+		if len(e.Used) > 0 {
+			notes = append(notes, "read at "+places(e.Used, at))
+		}
+		switch {
+		case len(e.Hidden) > 0 && e.Barred:
+			notes = append(notes, "no file may set it: "+places(e.Hidden, at))
+		case len(e.Hidden) > 0:
+			notes = append(notes, "hides "+places(e.Hidden, at))
+		}
+		source := fmt.Sprintf("%-*s", widest, sources[i])
+		if sources[i] == "not set" && e.Required {
+			source = v.red.Sprint(source)
+		}
+		fmt.Fprintf(v.out, "%s\n", strings.TrimRight(fmt.Sprintf("%-*s  %s  %s", width, e.Name, source, v.dim.Sprint(strings.Join(notes, "; "))), " "))
+	}
+}
+
+func places(list []envPlace, at func(envPlace) string) string {
+	var texts []string
+	for _, p := range list {
+		texts = append(texts, at(p))
+	}
+	return strings.Join(texts, ", ")
+}
+
+func (v *jsonView) EnvListed(l envList) { v.emit("env-listed", l) }
 
 func (v *jsonView) EnvExplained(e envReason) { v.emit("env-explained", e) }
 

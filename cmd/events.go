@@ -40,16 +40,24 @@ func (v *humanView) Started(s started) {
 	}
 	if len(s.Schedules) > 0 {
 		fmt.Fprintf(&b, "\n  On schedule\n")
+		width, most := 0, 0
 		for _, schedule := range s.Schedules {
-			fmt.Fprintf(&b, "    %s  %s\n", schedule.Schedule, v.dim.Sprint(schedule.Handler))
+			width, most = max(width, len(schedule.Schedule)), max(most, len(schedule.Function))
+		}
+		for _, schedule := range s.Schedules {
+			fmt.Fprintf(&b, "    %-*s  %-*s  %s\n", width, schedule.Schedule, most, schedule.Function, v.dim.Sprint(schedule.Handler))
 		}
 	}
 	if len(s.Functions) > 0 {
 		fmt.Fprintf(&b, "\n  Without a route\n")
+		width := 0
 		for _, f := range s.Functions {
-			fmt.Fprintf(&b, "    %s  %s\n", f.Name, v.dim.Sprint(f.Handler))
+			width = max(width, len(f.ID))
 		}
-		fmt.Fprintf(&b, "  invoke one with\n    sst invoke %s\n", s.Functions[0].Handler)
+		for _, f := range s.Functions {
+			fmt.Fprintf(&b, "    %-*s  %s\n", width, f.ID, v.dim.Sprint(f.Handler))
+		}
+		fmt.Fprintf(&b, "  invoke one with\n    sst invoke %s\n", shellWord(s.Functions[0].ID))
 	}
 	fmt.Fprintf(&b, "\nReady in %s. What you save is served at once; Ctrl-C stops.\n\n", seconds(s.Seconds))
 	v.printf("%s", b.String())

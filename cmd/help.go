@@ -32,6 +32,41 @@ func (t *tool) printHelp(c *cobra.Command) {
 	fmt.Fprintf(c.OutOrStdout(), "%s\n\n%s", wrapText(text, columns), usage)
 }
 
+// helpCommand is cobra's, except that what it cannot explain is a mistake.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Tell what a command does",
+		Example: "  sst help deploy\n  sst help secrets set",
+		ValidArgsFunction: func(c *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+			of, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var found []string
+			for _, each := range of.Commands() {
+				if !each.Hidden {
+					found = append(found, each.Name()+"\t"+each.Short)
+				}
+			}
+			return found, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest, err := c.Root().Find(args)
+			switch {
+			case err != nil:
+				return usagef("%v", err)
+			case len(rest) > 0 && of.HasSubCommands():
+				return noCommand(of, rest[0])
+			case len(rest) > 0:
+				return usagef("%s has no commands of its own, got %q", of.CommandPath(), rest[0])
+			}
+			of.InitDefaultHelpFlag() // it is told of as with --help
+			return of.Help()
+		},
+	}
+}
+
 // helpColumns is the width of the terminal that help goes to, or helpWidth when that is less or there is none.
 func (t *tool) helpColumns() int {
 	if file, ok := t.Stdout.(*os.File); ok {

@@ -232,10 +232,7 @@ func writeNew(dir string, files map[string][]byte) error {
 // nextSteps are the commands to go on with.
 func nextSteps(dir, language string) (steps []string) {
 	if dir != "." {
-		if strings.ContainsAny(dir, " '\"$&()!;") {
-			dir = "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
-		}
-		steps = append(steps, "cd "+dir)
+		steps = append(steps, "cd "+shellWord(dir))
 	}
 	switch language {
 	case "typescript":
@@ -262,3 +259,11 @@ func (v *humanView) Initiated(m initiated) {
 }
 
 func (v *jsonView) Initiated(m initiated) { v.emit("initiated", m) }
+
+// shellWord is a text as one word of a command that people copy into a shell.
+func shellWord(text string) string {
+	if strings.ContainsAny(text, " '\"$&()!;{}") {
+		return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'"
+	}
+	return text
+}

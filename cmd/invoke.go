@@ -181,14 +181,19 @@ var sourceWords = map[string]string{"queue": "queue", "topic": "topic", "eventbu
 
 // listNames lists what there is for somebody who named something else; "" when there is nothing.
 func listNames(before string, names []string) string {
-	const most = 12
-	switch {
-	case len(names) == 0:
+	if len(names) == 0 {
 		return ""
-	case len(names) > most:
-		return fmt.Sprintf("%s%s and %d more.", before, strings.Join(names[:most], ", "), len(names)-most)
 	}
-	return before + strings.Join(names, ", ") + "."
+	return before + listed(names) + "."
+}
+
+// listed is a list of names for people, which ends where nobody reads on.
+func listed(names []string) string {
+	const most = 12
+	if len(names) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
+	}
+	return strings.Join(names, ", ")
 }
 
 // find finds a function by id, handler or name, else a source by id, by the last part of it, or by its type and that.
@@ -228,6 +233,18 @@ func (r *running) find(name string) (id string, isSource bool, err error) {
 		return same[0], true, nil
 	case len(same) > 1:
 		return "", false, problemf("Name one of "+strings.Join(same, ", ")+".", "%d sources are called %s", len(same), name)
+	}
+	// A Cron, Job or consumer by the name it has in stacks.star, whose function has a name below it.
+	for _, fn := range r.Functions {
+		if at := "/" + fn.ID + "/"; strings.HasSuffix(at, "/"+name+"/") || strings.HasPrefix(at, "/"+name+"/") || !two && strings.Contains(at, "/"+name+"/") {
+			same = append(same, fn.ID)
+		}
+	}
+	switch {
+	case len(same) == 1:
+		return same[0], false, nil
+	case len(same) > 1:
+		return "", false, problemf("Name one of "+listed(same)+".", "%s has %d functions", name, len(same))
 	}
 	slices.Sort(known)
 	known = slices.DeleteFunc(slices.Compact(known), func(s string) bool { return s == "" })

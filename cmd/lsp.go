@@ -22,7 +22,7 @@ func lspCommand(t *tool) *cobra.Command {
 		Long: `Answer an editor: the language server protocol on stdin and stdout. Editors start it; docs/editors.md says how to set each up.
 
 It reads files and runs nothing: no Node, no network, no code of the project. Only a click on a code lens does something: it goes to the running sst start.`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(command *cobra.Command, _ []string) error {
 			logger, closeLog, err := lspLog(t, logFile)
 			if err != nil {

@@ -7,6 +7,7 @@
 package cmd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -165,7 +166,13 @@ func Run(ctx context.Context, world *World) (code int) {
 	}()
 	root := t.root()
 	root.SetArgs(world.Args)
-	return t.exit(ctx, root.ExecuteContext(ctx))
+	command, err := root.ExecuteContextC(ctx)
+	var usage *usageError
+	if errors.As(err, &usage) {
+		usage.command = cmp.Or(usage.command, command)
+		t.view = t.newView() // arguments are looked at before a verb's view is chosen
+	}
+	return t.exit(ctx, err)
 }
 
 func (t *tool) root() *cobra.Command {
@@ -182,11 +189,7 @@ FILE is optional in every command: without it, the nearest stacks.star is used, 
 			if len(args) == 0 {
 				return c.Help()
 			}
-			names := []string{}
-			for _, known := range c.Commands() {
-				names = append(names, known.Name())
-			}
-			return usagef("there is no command %q%s; see sst --help", args[0], didYouMean(args[0], names))
+			return noCommand(c, args[0])
 		},
 		PersistentPreRunE: func(c *cobra.Command, args []string) error {
 			t.view = t.newView()
@@ -206,7 +209,7 @@ FILE is optional in every command: without it, the nearest stacks.star is used, 
 		t.view = t.newView()
 		text := strings.TrimSuffix(err.Error(), "\n")
 		text, _, _ = strings.Cut(text, ": strconv.") // how Go parses numbers tells nobody more
-		return usagef("%s; see %s --help", text, c.CommandPath())
+		return usagef("%s", text)
 	})
 	root.CompletionOptions.DisableDefaultCmd = true
 	f := root.PersistentFlags()
@@ -225,6 +228,7 @@ FILE is optional in every command: without it, the nearest stacks.star is used, 
 			root.AddCommand(command)
 		}
 	}
+	root.SetHelpCommand(helpCommand())
 	root.SetHelpCommandGroupID(commands[len(commands)-1].title)
 	root.SetHelpFunc(func(c *cobra.Command, _ []string) { t.printHelp(c) })
 	t.completeVerbs(root)
@@ -265,7 +269,7 @@ func (t *tool) exit(ctx context.Context, err error) int {
 		t.view.Problem(t.hostProblem(host))
 		return ExitProblem
 	case errors.As(err, &usage):
-		t.view.Problem(&Problem{Summary: usage.Error()})
+		t.view.Problem(&Problem{Summary: usage.text, Hint: fmt.Sprintf("%s --help tells what there is.", usage.command.CommandPath())})
 		return ExitUsage
 	}
 	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
@@ -288,12 +292,39 @@ func problemf(hint, format string, args ...any) error {
 	return &Problem{Summary: fmt.Sprintf(format, args...), Hint: hint}
 }
 
-type usageError struct{ text string }
+// usageError is a wrong command line. command is the one whose help tells more; by default the one that was run.
+type usageError struct {
+	text    string
+	command *cobra.Command
+}
 
 func (e *usageError) Error() string { return e.text }
 
 func usagef(format string, args ...any) error {
-	return &usageError{fmt.Sprintf(format, args...)}
+	return &usageError{text: fmt.Sprintf(format, args...)}
+}
+
+// noCommand is the mistake of a word where one of c's commands is wanted.
+func noCommand(c *cobra.Command, word string) error {
+	var names []string
+	for _, known := range c.Commands() {
+		if !known.Hidden {
+			names = append(names, known.Name())
+		}
+	}
+	return &usageError{fmt.Sprintf("%s has no command %q%s", c.CommandPath(), word, didYouMean(word, names)), c}
+}
+
+// group makes a command that only holds others.
+func group(c *cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		return noCommand(c, args[0])
+	}
+	return c
 }
 
 func didYouMean(name string, known []string) string {

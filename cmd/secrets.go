@@ -31,7 +31,7 @@ type secretOptions struct {
 
 func secretsCommand(t *tool) *cobra.Command {
 	o := &secretOptions{}
-	group := &cobra.Command{
+	all := group(&cobra.Command{
 		Use:   "secrets",
 		Short: "Set, read and list the secrets of a stage",
 		Long: `Set, read and list the values of the app's secrets, declared as sst.Secret(stack, "StripeKey") in stacks.star.
@@ -39,19 +39,8 @@ func secretsCommand(t *tool) *cobra.Command {
 A value belongs to a stage and lies in SSM's Parameter Store, encrypted; no template, cache or log has it. With --fallback
 it is that of all stages that have none of their own. With --local, and without AWS credentials, it is one of this machine
 for sst start in local mode.`,
-		Args: cobra.ArbitraryArgs,
-		RunE: func(c *cobra.Command, args []string) error {
-			if len(args) == 0 {
-				return c.Help()
-			}
-			var names []string
-			for _, known := range c.Commands() {
-				names = append(names, known.Name())
-			}
-			return usagef("sst secrets has no command %q%s; see sst secrets --help", args[0], didYouMean(args[0], names))
-		},
-	}
-	group.PersistentFlags().BoolVar(&o.local, "local", false, "the values of this machine, for sst start in local mode")
+	})
+	all.PersistentFlags().BoolVar(&o.local, "local", false, "the values of this machine, for sst start in local mode")
 	set := &cobra.Command{
 		Use:   "set NAME",
 		Short: "Set a secret, from a prompt or from stdin",
@@ -102,8 +91,8 @@ Functions that run already keep the value they have until they start anew.`,
 		},
 	}
 	list.Flags().StringVar(&format, "format", "table", "table, or env: NAME=\"value\" lines")
-	group.AddCommand(set, get, list, remove)
-	return group
+	all.AddCommand(set, get, list, remove)
+	return all
 }
 
 // secrets is what the verbs work on.

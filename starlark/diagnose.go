@@ -199,6 +199,44 @@ var refinements = []refinement{
 		f.Hint = "Write .get(key) where it may be missing."
 		return f
 	}},
+	{pattern(`(?:pop: )?(\w+) index (-?\d+) out of range \[-(\d+):\d+\]`), func(m []string, _ func(string) []string) *Failure {
+		return indexOutOfRange(m[1], m[2], m[3])
+	}},
+	{pattern(`(?:pop: )?(?:(\w+) )?index (-?\d+) out of range: empty (\w+)`), func(m []string, _ func(string) []string) *Failure {
+		return indexOutOfRange(m[3], m[2], "0")
+	}},
+	{pattern(`(\w+) index: got (.*), want int`), func(m []string, _ func(string) []string) *Failure {
+		return Errorf("wrong-type", "Wrong type", "A %s is indexed by the number of an element, not by a %s.", m[1], m[2])
+	}},
+	{pattern(`too (?:few|many) values to unpack \(got (\d+), want (\d+)\)`), func(m []string, _ func(string) []string) *Failure {
+		return Errorf("wrong-unpacking", "Wrong number of values", "%s for %s.", counted(m[1], "value"), counted(m[2], "name"))
+	}},
+	{pattern(`index: value not in list`), func(m []string, _ func(string) []string) *Failure {
+		f := Errorf("missing-value", "No such value", "The list does not have the value that .index(value) looks for.")
+		f.Hint = "Ask `value in list` before, where it may be missing."
+		return f
+	}},
+	{pattern(`r?index: substring not found`), func(m []string, _ func(string) []string) *Failure {
+		f := Errorf("missing-value", "No such text", "The string does not have the text that .index(text) looks for.")
+		f.Hint = "Write .find(text), which gives -1 then, where it may be missing."
+		return f
+	}},
+	{pattern(`(?:floating-point|floored|integer)? ?(?:division|modulo) by zero`), func(m []string, _ func(string) []string) *Failure {
+		return Errorf("division-by-zero", "Division by zero", "The number on the right is 0.")
+	}},
+	{pattern(`int: invalid literal with base \d+: (.*)|(?:float: )?invalid float literal: (.*)`), func(m []string, _ func(string) []string) *Failure {
+		return Errorf("no-number", "Not a number", "%q is not the text of a number.", m[1]+m[2])
+	}},
+	{pattern(`(\w+) value is not iterable`), func(m []string, _ func(string) []string) *Failure {
+		f := Errorf("wrong-type", "Wrong type", "A value of type %s has no elements to go through.", m[1])
+		if m[1] == "int" {
+			f.Hint = "Write range(n) for the numbers from 0 on."
+		}
+		return f
+	}},
+	{pattern(`format: tuple index out of range`), func(m []string, _ func(string) []string) *Failure {
+		return Errorf("index-out-of-range", "No such element", "The format has more {} than .format(...) has values.")
+	}},
 	{pattern(`function (\S+) called recursively`), func(m []string, _ func(string) []string) *Failure {
 		return Errorf("recursion", "Recursion", "%s is called while it is running; Starlark has no recursion, so that every evaluation ends.", m[1])
 	}},
@@ -317,6 +355,17 @@ func unknownName(name string, known []string) *Failure {
 		f.Hint = hint
 	} else {
 		f.Hint = didYouMean(diag.Nearest(name, known))
+	}
+	return f
+}
+
+// indexOutOfRange: kind is that of the sequence, which has count elements.
+func indexOutOfRange(kind, index, count string) *Failure {
+	f := Errorf("index-out-of-range", "No such element", "There is no [%s]: the %s is empty.", index, kind)
+	if n, _ := strconv.Atoi(count); n == 1 {
+		f.Detail = fmt.Sprintf("There is no [%s]: the %s has 1 element, [0].", index, kind)
+	} else if n > 1 {
+		f.Detail = fmt.Sprintf("There is no [%s]: the %s has %s elements, [0] to [%d].", index, kind, count, n-1)
 	}
 	return f
 }

@@ -25,6 +25,7 @@
 // Of values, by the evaluation alone:
 //
 //	unassigned-name not-callable wrong-operands missing-key recursion
+//	index-out-of-range missing-value wrong-unpacking division-by-zero no-number
 //	frozen-value fail evaluation-failed
 //
 // Of evaluations that were stopped:
