@@ -3,6 +3,7 @@
 # Race detection needs a C compiler; without one the same tests run without it, and that is said.
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 NPM_TOOLS := testdata/npm/node_modules/.installed
+RIC := testdata/ric/node_modules/.installed
 VSCODE := editors/vscode/node_modules/.installed
 
 .PHONY: help
@@ -24,7 +25,8 @@ release: ## Make the archives, npm packages, checksums and bills of materials of
 .PHONY: test
 test: $(NPM_TOOLS) $(VSCODE) ## Run all tests. Installs the npm tools they compare with when npm is there.
 	@test -n "$(RACE)" || echo "no C compiler: the concurrency tests run without the race detector"
-	@for tool in node python3 cfn-lint; do \
+	@test -e $(RIC) || echo "npm's aws-lambda-ric is not there (make ric): the tests with AWS's own Node client are skipped"
+	@for tool in node python3 cfn-lint aws-lambda-rie; do \
 		command -v $$tool >/dev/null 2>&1 || echo "$$tool is not installed: the tests that need it are skipped"; \
 	done
 	@test ! -e $(VSCODE) || (cd editors/vscode && npm run --silent check && npm run --silent lint && npm test --silent && npm run --silent build)
@@ -32,7 +34,7 @@ test: $(NPM_TOOLS) $(VSCODE) ## Run all tests. Installs the npm tools they compa
 	$(if $(RACE),go test $(RACE) ./proxy/... ./runtime/...)
 
 .PHONY: test-all
-test-all: $(NPM_TOOLS) ## Run what takes long or needs the network as well: npm installs, soaks, the whole corpus.
+test-all: $(NPM_TOOLS) $(RIC) ## Run what takes long or needs the network as well: npm installs, soaks, the whole corpus.
 	SST_TEST_ALL=1 go test ./... -timeout 1h
 	$(MAKE) corpus
 
@@ -44,6 +46,18 @@ $(NPM_TOOLS): testdata/npm/package.json
 		touch $@; \
 	else \
 		echo "npm cannot install testdata/npm/package.json: tests against the stock cdk CLI are skipped"; \
+	fi
+
+.PHONY: ric
+ric: $(RIC) ## Install AWS's own Node runtime client, which compiles for a minute or two; the tests run it when it is there.
+
+$(RIC): testdata/ric/package.json
+	@if ! command -v npm >/dev/null 2>&1; then \
+		echo "npm is not installed: the tests with aws-lambda-ric are skipped"; \
+	elif npm install --prefix testdata/ric --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000; then \
+		touch $@; \
+	else \
+		echo "npm cannot install aws-lambda-ric (it needs cmake, autoconf, automake and libtool): the tests with it are skipped"; \
 	fi
 
 $(VSCODE): editors/vscode/package.json
@@ -85,13 +99,13 @@ bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure i
 	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|Offline|Save|Cold' -timeout 20m
 
 .PHONY: bench-live
-bench-live: ## Measure the live wire: each figure is printed beside its goal (G1 to G16). SST_SOAK=10m for the whole soak.
+bench-live: $(RIC) ## Measure the live wire: each figure is printed beside its goal (G1 to G16). SST_SOAK=10m for the whole soak.
 	go test ./proxy -run '^$$' -bench 'Goal|Stream200MB' -benchtime 1x -timeout 20m
 	go test ./runtime -run '^$$' -bench Goal -benchtime 1x -timeout 30m
 	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|ColdWorker'
 
 .PHONY: test-live
-test-live: ## Run the long forms of the tests of a bad network, with 20 random schedules of faults.
+test-live: $(NPM_TOOLS) $(RIC) ## Run the long forms of the tests of a bad network, with 20 random schedules of faults.
 	go test $(RACE) ./proxy/... -full -timeout 20m
 
 .PHONY: bench-lsp

@@ -290,7 +290,7 @@ func (a *runtimeAPI) answer(w http.ResponseWriter, r *http.Request, id string, i
 		refuse(w, http.StatusBadRequest, "InvalidFunctionResponseMode", "Invalid function response mode: "+mode)
 		return
 	}
-	if !isError && mode == "streaming" {
+	if !isError && (mode == "streaming" || r.ContentLength < 0 && r.Header.Get("Content-Type") == streamHead) { // aws-lambda-go says no mode
 		a.stream(w, r, d)
 		return
 	}
@@ -307,6 +307,9 @@ func (a *runtimeAPI) answer(w http.ResponseWriter, r *http.Request, id string, i
 		got = answer{body: body, errorType: errorTypeOf(r.Header, body)}
 	default:
 		got = answer{body: body, contentType: r.Header.Get("Content-Type")}
+		if late, failed := trailed(r); failed {
+			got = late
+		}
 	}
 	a.flush()
 

@@ -162,6 +162,25 @@ func TestTrailers(t *testing.T) {
 	}
 }
 
+// TestTrailersOfABufferedAnswer has a body that was begun as a result end as an error, as aws-lambda-go reports a reader that fails.
+func TestTrailersOfABufferedAnswer(t *testing.T) {
+	api, do := openTestAPI(t)
+	d := testDelivery("id", "{}")
+	api.deliver(d)
+	do("GET", pathNext, "")
+	conn, err := net.Dial("tcp", api.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "POST "+pathResponse+" HTTP/1.1\r\nHost: %s\r\nTransfer-Encoding: chunked\r\nContent-Type: application/json\r\n"+
+		"Trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n\r\n4\r\nhalf\r\n0\r\n"+
+		"Lambda-Runtime-Function-Error-Type: Mine\r\nLambda-Runtime-Function-Error-Body: e30=\r\n\r\n", "id", api.addr)
+	if got := <-d.answered; got.errorType != "Mine" || string(got.body) != "{}" {
+		t.Errorf("answer = %+v", got)
+	}
+}
+
 func TestForeignHost(t *testing.T) {
 	api, do := openTestAPI(t)
 	req, _ := http.NewRequest("GET", "http://"+api.addr+"/2018-06-01/ping", nil)

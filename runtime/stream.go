@@ -46,12 +46,15 @@ func (s *streamed) close(failed bool) {
 }
 
 // late is the error that the worker reported in the trailers, if it did.
-func (s *streamed) late() (answer, bool) {
-	kind := s.request.Trailer.Get("Lambda-Runtime-Function-Error-Type")
+func (s *streamed) late() (answer, bool) { return trailed(s.request) }
+
+// trailed is the error that a request reports in its trailers, after a body that was begun before the error was known.
+func trailed(r *http.Request) (answer, bool) {
+	kind := r.Trailer.Get("Lambda-Runtime-Function-Error-Type")
 	if kind == "" {
 		return answer{}, false
 	}
-	body, err := base64.StdEncoding.DecodeString(s.request.Trailer.Get("Lambda-Runtime-Function-Error-Body"))
+	body, err := base64.StdEncoding.DecodeString(r.Trailer.Get("Lambda-Runtime-Function-Error-Body"))
 	if err != nil || len(body) == 0 {
 		body = errorAnswer(kind, "", nil).body
 	}

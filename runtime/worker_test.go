@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/aws/aws-lambda-go/lambda" // what testdata/gofunc is made with
-
 	"sst/cfn"
 	"sst/runtime/bundle"
 )
@@ -42,7 +40,7 @@ func TestGoClient(t *testing.T) {
 		if err := json.Unmarshal([]byte(got.body), &result); err != nil || got.functionError != "" {
 			t.Fatalf("%v: %+v", err, got)
 		}
-		if result["id"] != got.header.Get("X-Amzn-Requestid") || result["deadline"] != true || result["name"] != "web-Go" ||
+		if result["id"] != got.header.Get("X-Amzn-Requestid") || !(result["left"].(float64) > 0) || result["name"] != "web-Go" ||
 			result["arn"] != "arn:aws:lambda:us-east-1:000000000000:function:web-Go" {
 			t.Errorf("result = %v", result)
 		}

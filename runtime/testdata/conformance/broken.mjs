@@ -1,0 +1,2 @@
+throw new RangeError('cannot begin');
+export const handler = async () => {};
