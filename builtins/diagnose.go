@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"sst/builtins/jsii"
 	interp "sst/starlark"
@@ -43,6 +44,9 @@ func (s *session) diagnose(err error) error {
 	var js *jsii.Error
 	if !errors.As(err, &js) {
 		return s.hostProblem(err)
+	}
+	if code := noSpace[beforeColon(js.Message)]; code != nil { // no line of stacks.star is to blame
+		return fmt.Errorf("write the templates: %w", code)
 	}
 	if js.Callback != nil {
 		return s.placed(js.Callback, s.call(js.Tag))
@@ -92,6 +96,14 @@ var (
 	bracketPath = regexp.MustCompile(`\[([^\[\]\s][^\[\]]*)\]`)
 	at          = regexp.MustCompile(`^\s*at (?:(.*) \()?(.+?):(\d+):(\d+)\)?$`)
 )
+
+// noSpace are the codes of Node's errors, "ENOSPC: no space left on device, write", that say that a file system is full.
+var noSpace = map[string]error{"ENOSPC": syscall.ENOSPC, "EDQUOT": syscall.EDQUOT}
+
+func beforeColon(text string) string {
+	before, _, _ := strings.Cut(text, ":")
+	return before
+}
 
 // failureOf explains a JavaScript error.
 func (s *session) failureOf(js *jsii.Error) *interp.Failure {

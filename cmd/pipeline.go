@@ -474,9 +474,27 @@ func messageDiagnostic(m bundle.Message) *diag.Diagnostic {
 		d.Span.End = diag.Position{File: m.File, Line: m.Line, Col: m.Col + m.Length}
 	}
 	for _, note := range m.Notes {
-		d.Detail += "\n" + note.Text
+		d.Detail += "\n" + noteText(note, m.File)
 	}
 	return d
+}
+
+// noteText is a note with its place, which is said as seen from the file that the message is about.
+func noteText(note bundle.Message, from string) string {
+	if note.Line == 0 {
+		return note.Text
+	}
+	place := fmt.Sprintf("on line %d", note.Line)
+	if note.File != from {
+		if rel, err := filepath.Rel(filepath.Dir(from), note.File); err == nil {
+			place += " of " + filepath.ToSlash(rel)
+		}
+	}
+	text := strings.TrimSuffix(note.Text, ":")
+	if before, ok := strings.CutSuffix(text, " here"); ok {
+		return before + " " + place + "."
+	}
+	return strings.TrimSuffix(text, ".") + " (" + place + ")."
 }
 
 // workFolder makes a folder for drafts on the same file system as the output.
