@@ -16,7 +16,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 
 	cdk "github.com/aws/aws-cdk-go/awscdk/v2/jsii"
@@ -24,24 +23,22 @@ import (
 )
 
 const (
-	tapVerb = "__jsii-tap"
-	tapDir  = "SST_JSII_TAP" // environment variable: where the archives go
+	tapFetchVerb = "__jsii-tap-fetch"
+	tapServeVerb = "__jsii-tap-serve"
+	tapDir       = "SST_JSII_TAP" // environment variable: where the archives go
 )
 
 // TapMain does the work of the hidden verb that Unpack starts, and says whether this process was started for it.
 // It comes first in main and in the TestMain of tests that unpack.
 func TapMain() bool {
-	if len(os.Args) != 3 || os.Args[1] != tapVerb {
-		return false
-	}
 	var err error
-	switch os.Args[2] {
-	case "fetch":
+	switch n := len(os.Args); {
+	case n == 2 && os.Args[1] == tapFetchVerb:
 		err = tapFetch()
-	case "serve":
+	case n > 2 && os.Args[n-1] == tapServeVerb: // behind "-c", or "/d", "/s", "/c" on Windows
 		err = tapServe(os.Stdin, os.Stdout, os.Getenv(tapDir))
 	default:
-		err = errors.New("unknown role " + os.Args[2])
+		return false
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -56,9 +53,9 @@ func fetchArchives(ctx context.Context, dir string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, exe, tapVerb, "fetch")
+	cmd := exec.CommandContext(ctx, exe, tapFetchVerb)
 	// The runtime writes each archive to the temporary folder first: beside dir, so that the tap can link instead of copy.
-	cmd.Env = append(os.Environ(), tapDir+"="+dir, "TMPDIR="+dir, "TMP="+dir, "TEMP="+dir, "SHELL=/bin/sh")
+	cmd.Env = append(os.Environ(), tapDir+"="+dir, "TMPDIR="+dir, "TMP="+dir, "TEMP="+dir)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	if err := cmd.Run(); err != nil {
@@ -80,7 +77,11 @@ func tapFetch() (err error) {
 	if err != nil {
 		return err
 	}
-	os.Setenv("JSII_RUNTIME", shellQuote(exe)+" "+tapVerb+" serve") // a shell runs it
+	// The runtime has a shell run what JSII_RUNTIME says. This binary is that shell: how cmd.exe reads the quotes around its
+	// path depends on who wrote them.
+	os.Setenv("JSII_RUNTIME", tapServeVerb)
+	os.Setenv("SHELL", exe)
+	os.Setenv("ComSpec", exe)
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("jsii runtime: %v", p)
@@ -89,13 +90,6 @@ func tapFetch() (err error) {
 	cdk.Initialize()
 	jsiiruntime.Close()
 	return nil
-}
-
-func shellQuote(s string) string {
-	if runtime.GOOS == "windows" {
-		return `"` + s + `"`
-	}
-	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
 // tapServe speaks the kernel's protocol as far as loading goes.
