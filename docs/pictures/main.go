@@ -1,5 +1,6 @@
-// Command pictures records the terminal of `sst start` on examples/notes, with real requests and a real edit, and writes
-// docs/pictures/start.svg. `make picture` runs it; it needs tmux, curl and bin/sst.
+// Command pictures makes the pictures of the documentation. It records the terminal of `sst start` on examples/notes, with
+// real requests and a real edit, and writes docs/pictures/start.svg: `make picture` runs that; it needs tmux, curl and
+// bin/sst. With the argument architecture it draws docs/pictures/architecture.svg, which needs nothing.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -21,7 +23,11 @@ const (
 )
 
 func main() {
-	if err := record("docs/pictures/start.svg"); err != nil {
+	make := func() error { return record("docs/pictures/start.svg") }
+	if slices.Equal(os.Args[1:], []string{"architecture"}) {
+		make = func() error { return os.WriteFile("docs/pictures/architecture.svg", []byte(architecture()), 0o644) }
+	}
+	if err := make(); err != nil {
 		fmt.Fprintln(os.Stderr, "pictures:", err)
 		os.Exit(1)
 	}
