@@ -62,6 +62,7 @@ type link struct {
 	srtt    time.Duration
 	moved   time.Time // last time the other end acknowledged something new
 	heard   time.Time // last frame received
+	heardAt uint64    // number of the last transmission that has one, at that time
 }
 
 // outFrame is a frame waiting for its acknowledgement.
@@ -243,6 +244,8 @@ func (l *link) say(f *Frame) {
 		to := f.To
 		f = l.seal.close(f, f.Ack, l.sent.Add(1))
 		f.To = to
+	} else if f.Type == typeResume { // its refusal must tell which one was meant
+		f.Nonce = l.sent.Add(1)
 	}
 	sock.send(f)
 }
@@ -274,7 +277,7 @@ func (l *link) receive(f *Frame) (*received, error) {
 		}
 		l.seal.heard = f.Nonce
 	}
-	l.heard = now
+	l.heard, l.heardAt = now, l.sent.Load()
 	l.trim(f.Ack, now)
 	msg, err := l.take(f)
 	l.transmit(now, l.due(), false)
@@ -495,6 +498,14 @@ func (l *link) refused(seq, nonce uint64) {
 			f.sends--
 		}
 	}
+}
+
+// stale says whether a transmission was made before the last sign of life of the other end. A relay may change the order: a
+// resume that overtakes the init is refused, and that refusal may arrive when the session has been running for long.
+func (l *link) stale(nonce uint64) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return nonce != 0 && nonce <= l.heardAt
 }
 
 // end is the last thing said to a link. It reports for every attempt with frames left whether the other end cannot

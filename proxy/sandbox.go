@@ -31,15 +31,16 @@ const (
 
 // SandboxOptions configures OpenSandbox.
 type SandboxOptions struct {
-	URL    string
-	Header http.Header
-	Token  string
-	Sign   *Signer           // for a relay on AWS
-	ID     string            // unique per sandbox; default: random
-	Init   Init              // function, environment and so on; sent once
-	Trust  ed25519.PublicKey // of the stage; with it, only a developer's end with a key signed by it is talked to, sealed
-	Grace  time.Duration     // how long after the deadline an answer is still awaited; 0 = 2 s
-	Logger *slog.Logger
+	URL      string
+	Header   http.Header
+	Token    string
+	Sign     *Signer           // for a relay on AWS
+	ID       string            // unique per sandbox; default: random
+	Init     Init              // function, environment and so on; sent once
+	Trust    ed25519.PublicKey // of the stage; with it, only a developer's end with a key signed by it is talked to, sealed
+	Grace    time.Duration     // how long after the deadline an answer is still awaited; 0 = 2 s
+	Patience time.Duration     // how long a request may be taken by nobody; 0 = 3 s, and never more than a quarter of its time
+	Logger   *slog.Logger
 }
 
 // Sandbox is the function's end inside this process. It has the same conversation as the stub in Lambda.
@@ -118,6 +119,7 @@ func OpenSandbox(ctx context.Context, opts SandboxOptions) (*Sandbox, error) {
 		opts.ID = token(8)
 	}
 	opts.Grace = orDefault(opts.Grace, 2*time.Second)
+	opts.Patience = orDefault(opts.Patience, seekTime)
 	s := &Sandbox{
 		opts: opts, log: logger(opts.Logger).With("sandbox", opts.ID), done: make(chan struct{}),
 		kick: make(chan struct{}, 1), calls: map[string]*call{},
@@ -518,6 +520,10 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 		// Refusals of the frames still on their way come before the refusal of the resume sent now, and tell which
 		// requests may safely move to a new session.
 		link.refused(uint64(what.Seq), uint64(what.Nonce))
+		if what.Type == typeResume && link.stale(uint64(what.Nonce)) { // ask again: only what comes after tells
+			link.control(typeResume, "")
+			return nil
+		}
 		if what.Type == typeResume && s.opts.Trust != nil {
 			s.mu.Lock()
 			s.rekey, s.probed = true, time.Now()
@@ -611,7 +617,7 @@ func (s *Sandbox) look() {
 		if c.waited += min(passed, now.Sub(c.started)); moved.After(c.moved) && s.absent.IsZero() {
 			c.waited, c.moved = 0, moved
 		}
-		budget := min(seekTime, c.req.Deadline.Sub(c.started)/4)
+		budget := min(s.opts.Patience, c.req.Deadline.Sub(c.started)/4)
 		switch {
 		case !c.acked.Load() && c.waited > budget && link != nil && link.touched(c.id):
 			s.finish(c, c.fail(ErrorDeveloperLost, "the developer's end did not say that it has the request: it may run it"))

@@ -230,7 +230,7 @@ class Link {
   constructor(sandbox, session, frame, write) {
     Object.assign(this, {
       sandbox, session, write, chunk: Math.floor((frame - 700) / 4) * 3, ready: true, next: 0, unacked: [], got: 0,
-      beyond: new Set(), partial: new Map(), owed: 0, owedOf: 0, rto: RTO_MIN, moved: clock(), heard: clock(),
+      beyond: new Set(), partial: new Map(), owed: 0, owedOf: 0, rto: RTO_MIN, moved: clock(), heard: clock(), heardAt: 0,
       window: WINDOW_FIRST, peer: WINDOW, flying: 0, sent: 0,
     })
   }
@@ -239,7 +239,7 @@ class Link {
   frame(fields, unsure) {
     let { d, ...head } = { v: VERSION, s: this.session, w: this.sandbox, ...fields, k: this.got || undefined }
     if (this.seal) d = this.seal.close(head, d)
-    else if (unsure && head.t === "req") head.x = ++this.sent
+    else if (unsure && head.t === "req" || head.t === "resume") head.x = ++this.sent
     unsure?.add(head.x)
     let text = JSON.stringify(head).replace(/[\u007f-\uffff]/g, c => "\\u" + c.charCodeAt(0).toString(16).padStart(4, "0"))
     if (d && d.length) text = text.slice(0, -1) + ',"d":"' + d.toString("base64url") + '"}'
@@ -303,6 +303,7 @@ class Link {
     const bytes = this.seal ? this.seal.open(f) : Buffer.from(f.d || "", "base64url")
     if (!bytes) return
     this.heard = clock()
+    this.heardAt = (this.seal || this).sent
     const n = this.unacked.findIndex(u => u.f.m > (f.k || 0))
     if (n !== 0 && this.unacked.length) {
       for (const u of this.unacked.splice(0, n < 0 ? this.unacked.length : n)) {
@@ -564,7 +565,8 @@ class Sandbox {
         this.absent ||= clock()
       } else if (f.e === "unknown-session") {
         link.refused(what)
-        if (what.t === "resume" && this.config.key) {
+        if (what.t === "resume" && what.x <= link.heardAt) link.frame({ t: "resume" }) // sent before the last sign of life: ask again
+        else if (what.t === "resume" && this.config.key) {
           this.rekey = true
           this.greet()
         } else if (what.t === "resume") this.renew()
