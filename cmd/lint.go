@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -362,6 +363,9 @@ func toolBroken(title string, code int, stderr, stdout []byte) error {
 	if len(lines) > 8 {
 		lines = append(lines[:8], "...")
 	}
+	if code < 0 {
+		return problemf(strings.Join(lines, "\n  "), "%s was ended by a signal, by somebody or by the system when memory was short", title)
+	}
 	return problemf(strings.Join(lines, "\n  "), "%s ended with exit code %d and without a report; it said:", title, code)
 }
 
@@ -375,7 +379,7 @@ func (t *tool) captured(ctx context.Context, title, path, dir string, args []str
 	cmd.Dir, cmd.Env = dir, t.Environ
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	cmd.WaitDelay = 3 * time.Second
-	slow := time.AfterFunc(patienceWithTools, func() { t.view.Notice(fmt.Sprintf("%s is still running ...", title)) })
+	slow := time.AfterFunc(cmp.Or(t.patience, patienceWithTools), func() { t.view.Notice(fmt.Sprintf("%s is still running ...", title)) })
 	err = cmd.Run()
 	slow.Stop()
 	if ctx.Err() != nil {

@@ -20,6 +20,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -79,7 +80,8 @@ type tool struct {
 	log  *slog.Logger
 	env  envInUse // the project's .env files; nil before a project is open
 
-	onBuild func() // called when a build finds that something has changed; may be nil
+	patience time.Duration // with a checker that says nothing; 0 is patienceWithTools
+	onBuild  func()        // called when a build finds that something has changed; may be nil
 
 	node struct {
 		once  sync.Once

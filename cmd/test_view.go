@@ -68,7 +68,11 @@ func (v *humanView) Ran(r ranTool) {
 		v.printf("%s %s, %s\n", v.green.Sprint(r.Tool), "passed", seconds(r.Seconds))
 		return
 	}
-	v.printf("%s %s with exit code %d, %s\n", v.red.Sprint(r.Tool), "failed", r.ExitCode, seconds(r.Seconds))
+	how := fmt.Sprintf("failed with exit code %d", r.ExitCode)
+	if r.ExitCode < 0 {
+		how = "was ended by a signal: by somebody, or by the system when memory was short"
+	}
+	v.printf("%s %s, %s\n", v.red.Sprint(r.Tool), how, seconds(r.Seconds))
 }
 
 func (v *humanView) Linted(s lintSummary) {
