@@ -26,6 +26,7 @@ type request struct {
 
 func (s *Server) read(r *http.Request) (*request, *Error) {
 	req := &request{http: r}
+	req.Invocation = r.Header.Get("Amz-Sdk-Invocation-Id")
 	if _, rest, found := strings.Cut(r.Header.Get("Authorization"), "Credential="); found {
 		scope, _, _ := strings.Cut(rest, ",")
 		if parts := strings.Split(scope, "/"); len(parts) == 5 {

@@ -39,6 +39,7 @@ type Options struct {
 type Call struct {
 	Service, Action, Region, Role string // Role is the name of the assumed role, "" for the caller's own key
 	Stack                         string // stack name or ARN, bucket/key, parameter name
+	Invocation                    string // the SDK's name for it: further tries of one call have the same
 }
 
 // Error is an answer that is one.
