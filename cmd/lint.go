@@ -344,6 +344,10 @@ func (t *tool) tsc(ctx context.Context, p *project, dir string, file *packageFil
 		} else if strings.HasPrefix(line, " ") && len(found) > 0 {
 			found[len(found)-1].Detail += "\n" + line
 		} else if m := tscBare.FindStringSubmatch(line); m != nil {
+			if m[1] == "TS18003" {
+				t.view.Notice("Types are not checked: " + relative(t.Dir, filepath.Join(config, "tsconfig.json")) + " finds no source files.")
+				return found, nil
+			}
 			return found, problemf("", "tsc cannot check the types: %s", strings.TrimSuffix(m[2], "."))
 		}
 	}

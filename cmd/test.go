@@ -288,6 +288,9 @@ func (t *tool) testProject(ctx context.Context, p *project, engine *builtins.Eng
 		return false, err
 	}
 	if js != nil {
+		if !o.named && findFile(p.root, isJSTest) == "" { // a new project may have none
+			js.args = append(js.args, "--passWithNoTests")
+		}
 		js.args = append(js.args, o.tools...)
 		if o.run != "" {
 			js.args = append(js.args, "-t", o.run)

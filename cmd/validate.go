@@ -41,6 +41,7 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 	verdicts := make([][]jsii.Finding, len(stacks))
 	names := make([]string, len(stacks))
 	var unknown []string
+	var list diag.List
 	for i, s := range stacks {
 		file := filepath.Join(s.Dir, s.TemplateFile)
 		text, err := os.ReadFile(file)
@@ -48,6 +49,10 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 			return nil, err
 		}
 		names[i] = p.verdictName(text)
+		if withoutResources(text) { // a new app has no place in the rules
+			list = append(list, emptyStack(p, asm.Manifest, s))
+			continue
+		}
 		data, err := os.ReadFile(names[i])
 		if err != nil || json.Unmarshal(data, &verdicts[i]) != nil {
 			verdicts[i] = nil
@@ -61,7 +66,6 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 	if len(fresh) > 0 {
 		pruneVerdicts(filepath.Dir(names[0]), keptVerdicts-len(fresh))
 	}
-	var list diag.List
 	for i, s := range stacks {
 		if findings, ok := fresh[filepath.Join(s.Dir, s.TemplateFile)]; ok {
 			verdicts[i] = findings
@@ -76,6 +80,18 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 		}
 	}
 	return list.Sorted(), nil
+}
+
+func withoutResources(template []byte) bool {
+	var t struct{ Resources map[string]json.RawMessage }
+	return json.Unmarshal(template, &t) == nil && len(t.Resources) == 0
+}
+
+// emptyStack says that a stack cannot be deployed yet.
+func emptyStack(p *project, m *cfn.Manifest, s *cfn.Stack) *diag.Diagnostic {
+	at := m.Position(s.ID)
+	return &diag.Diagnostic{Severity: diag.Warning, Code: "empty-stack", Summary: "Empty stack", Detail: m.ShortPath(s.ID) + " has no resources yet, and CloudFormation takes no stack without any.",
+		Span: diag.Point(diag.Position{File: filepath.Join(p.root, filepath.FromSlash(at.File)), Line: at.Line, Col: at.Column})}
 }
 
 // keptVerdicts bounds the verdicts of a project. Each is a few hundred bytes.
