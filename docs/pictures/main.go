@@ -141,13 +141,14 @@ func draw(screen string) string {
 		fmt.Fprintf(&b, `<circle cx="%d" cy="18" r="6" fill="%s"/>`+"\n", 20+i*20, colour)
 	}
 	b.WriteString(`<g font-family="ui-monospace,SFMono-Regular,Menlo,Consolas,'DejaVu Sans Mono',monospace" font-size="13" fill="#c9d1d9" xml:space="preserve">` + "\n")
+	style := "" // goes on from line to line
 	for i, line := range lines {
-		style, column := "", 0
-		at := 0
+		column, at := 0, 0
 		text := ""
 		flush := func(part string) {
-			if strings.TrimSpace(part) != "" {
-				text += fmt.Sprintf(`<tspan x="%.1f"%s>%s</tspan>`, padding+float64(column)*charWidth, style, html.EscapeString(part))
+			if word := strings.TrimLeft(part, " "); word != "" { // browsers drop spaces in front, so they are part of the place
+				at := column + len(part) - len(word)
+				text += fmt.Sprintf(`<tspan x="%.1f"%s>%s</tspan>`, padding+float64(at)*charWidth, style, html.EscapeString(word))
 			}
 			column += len([]rune(part))
 		}
