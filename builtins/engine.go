@@ -40,9 +40,9 @@ type Input struct {
 	Stage         string
 	Region        string // --region, or ""
 	DefaultRegion string // of the AWS SDK's own chain, or ""
-	Account       string // known only when the stage names it
+	Account       string // where neither stages nor sst.lock.json names one; "" leaves it to the deployment
 	Personal      bool   // the stage is that of one developer
-	Local         bool   // for `sst start`
+	Local         bool   // for `sst start`; without Live nothing is deployed, and lookups without an answer get the CDK's made-up values
 	Live          bool   // for `sst start` on AWS: the app gets its debug stack, and a protected stage is refused
 	OutDir        string // the assembly goes here; emptied first
 	AllowExec     bool   // the CDK may start other programs
@@ -90,7 +90,7 @@ type Synthesis struct {
 	Assembly *cfn.Assembly // as it lies in Dir, its templates read already; without the Manifest
 	Inputs   []Dependency  // sorted
 	Warnings diag.List
-	Missing  []Lookup // what sst.lock.json does not answer; the error says so as well
+	Missing  []Lookup // what sst.lock.json does not answer; the error says so as well, unless made-up values do
 }
 
 // Lookup is something that the CDK wants to know of an account.

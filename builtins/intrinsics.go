@@ -213,7 +213,6 @@ func contextOf(s *session, _ *starlark.Thread, args starlark.Tuple, kwargs []sta
 		"stage":           starlark.String(s.in.Stage),
 		"region":          text(s.in.Region),
 		"default_region":  text(s.in.DefaultRegion),
-		"account":         text(s.in.Account),
 		"locked_account":  text(s.account()),
 		"local":           starlark.Bool(s.in.Local),
 		"live":            starlark.Bool(s.in.Live),

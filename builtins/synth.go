@@ -27,6 +27,10 @@ func (e *Engine) synth(ctx context.Context, in Input) (*Synthesis, error) {
 	if lost(err) && ctx.Err() == nil { // says nothing about the app: another process tries again, once
 		synthesis, err = e.attempt(ctx, in)
 	}
+	if in.madeUp() && in.Account == "" && wantsAccount(synthesis, err, in.Stage) {
+		in.Account = madeUpAccount
+		synthesis, err = e.attempt(ctx, in)
+	}
 	if err != nil {
 		return synthesis, err
 	}
@@ -103,6 +107,7 @@ func (e *Engine) run(ctx context.Context, in Input, h *jsii.Host, parse func(pat
 	if err != nil {
 		return &Synthesis{Inputs: s.dependencies(), Missing: missing}, err
 	}
+	synthesis.Missing = missing
 	return synthesis, nil
 }
 

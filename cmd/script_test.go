@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 // Beside testscript's own commands there are:
 //
 //	sst ARG...                   the tool, in this process, with the scripts' shared warm host
-//	template STACK               the normalised template of a stack in .sst/out, on stdout
+//	template STACK               the normalised template of a stack in .sst/out, on stdout; the CDK must not have warned in the build before
 //	serve ARG...                 `sst start ARG...` in a process of its own, in the background; waits until it serves
 //	saw PATTERN                  wait until what it printed matches
 //	interrupt                    Ctrl-C: it and all its children must be gone within 2 s; what it printed is stderr
@@ -221,6 +221,9 @@ func scriptSST(ts *testscript.TestScript, neg bool, args []string) {
 func scriptTemplate(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) != 1 || neg {
 		ts.Fatalf("usage: template STACK")
+	}
+	if said := ts.ReadFile("stderr"); strings.Contains(said, "warning: The CDK says") {
+		ts.Fatalf("what the CDK warns of in our own use of it is nothing to a user:\n%s", said)
 	}
 	asm, err := cfn.Open(ts.MkAbs(".sst/out"))
 	ts.Check(err)

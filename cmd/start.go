@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -124,6 +125,7 @@ type starter struct {
 	changed chan []string
 	code    atomic.Pointer[codeWatch] // nil until the app is served, and with --no-lint
 	secrets *fileStore
+	madeUp  string          // kinds of lookups that were said to have made-up answers
 	lacking map[string]bool // parameters of secrets that were said to have no value
 }
 
@@ -273,6 +275,7 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 	if len(synthesis.Warnings) > 0 {
 		s.view.Diagnostics(synthesis.Warnings)
 	}
+	s.tellMadeUp(synthesis.Missing)
 	if err := s.server.Update(ctx, asm); err != nil {
 		return err
 	}
@@ -288,6 +291,20 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 	// A changed handler needs no synth: the server rebuilds it.
 	s.watch(synthesis.Inputs, "env", "handler")
 	return nil
+}
+
+// tellMadeUp says which lookups have made-up answers on this machine, whenever that changes.
+func (s *starter) tellMadeUp(missing []builtins.Lookup) {
+	kinds := make([]string, 0, len(missing))
+	for _, l := range missing {
+		kinds = append(kinds, l.Provider)
+	}
+	slices.Sort(kinds)
+	said := strings.Join(slices.Compact(kinds), ", ")
+	if said != "" && said != s.madeUp {
+		s.view.Notice(fmt.Sprintf("%s does not answer what the app looks up in AWS (%s): on this machine made-up values do. `sst lookup` records the real ones.", builtins.LockFile, said))
+	}
+	s.madeUp = said
 }
 
 // tellMissingSecrets says once which secrets have no value on this machine.
