@@ -8,6 +8,7 @@ import (
 	"go.starlark.net/syntax"
 
 	"sst/builtins/jsii"
+	"sst/builtins/prelude"
 	interp "sst/starlark"
 )
 
@@ -331,4 +332,27 @@ func cdkClass(e syntax.Expr) *jsii.Type {
 		return t
 	}
 	return nil
+}
+
+// TableKeys are the string keys of a dict that a file of the prelude has at its top, in order; nil when there is none. They are
+// values that its constructs take.
+func TableKeys(file, name string) (keys []string) {
+	src, err := prelude.FS.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	d := interp.Parse(file, src).Outline().Lookup(name)
+	if d == nil {
+		return nil
+	}
+	dict, ok := d.Value.(*syntax.DictExpr)
+	if !ok {
+		return nil
+	}
+	for _, entry := range dict.List {
+		if key, ok := entry.(*syntax.DictEntry).Key.(*syntax.Literal); ok && key.Token == syntax.STRING {
+			keys = append(keys, key.Value.(string))
+		}
+	}
+	return keys
 }

@@ -87,7 +87,7 @@ func (s *Server) capabilities() *protocol.InitializeResult {
 		Capabilities: protocol.ServerCapabilities{
 			PositionEncoding:           encoding,
 			TextDocumentSync:           &protocol.TextDocumentSyncOptions{OpenClose: &yes, Change: &sync, Save: protocol.Boolean(true)},
-			CompletionProvider:         &protocol.CompletionOptions{TriggerCharacters: []string{".", "\"", "'", "/", "(", " "}, ResolveProvider: &yes},
+			CompletionProvider:         &protocol.CompletionOptions{TriggerCharacters: []string{".", "\"", "'", "/", "(", " ", ":"}, ResolveProvider: &yes},
 			HoverProvider:              protocol.Boolean(true),
 			SignatureHelpProvider:      &protocol.SignatureHelpOptions{TriggerCharacters: []string{"(", ","}},
 			DefinitionProvider:         protocol.Boolean(true),

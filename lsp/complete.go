@@ -48,8 +48,10 @@ func (c *call) completion(p *protocol.CompletionParams) (any, error) {
 	if a == nil {
 		return nil, nil
 	}
-	offset := a.doc.offset(p.Position, c.client.utf8)
-	r := c.complete(a, offset)
+	r := c.complete(a, a.doc.offset(p.Position, c.client.utf8))
+	if by := p.Context.TriggerCharacter; by != nil && *by == ":" && !r.c.inString { // it goes on a name inside strings alone: "s3:"
+		return nil, nil
+	}
 	return r.reply(), nil
 }
 

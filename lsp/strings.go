@@ -6,6 +6,7 @@ import (
 	"os"
 	"path"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -54,6 +55,9 @@ func (r *completions) strings() {
 			return
 		}
 	}
+	if r.awsNames() {
+		return
+	}
 	w := r.c.wanted()
 	switch {
 	case w.route():
@@ -70,9 +74,18 @@ func (r *completions) strings() {
 	}
 }
 
-// environment completes names of variables that are read elsewhere in the project.
+// environment completes names of variables: those that .env files of the project define, and those that are read elsewhere.
 func (r *completions) environment() {
 	seen := map[string]bool{}
+	files, _ := filepath.Glob(filepath.Join(globbed(r.c.a.root), ".env*"))
+	for _, file := range files {
+		for _, name := range envNames(file) {
+			if !seen[name] {
+				seen[name] = true
+				r.add(candidate{label: name, kind: protocol.CompletionItemKindConstant, rank: 1, detail: filepath.Base(file)})
+			}
+		}
+	}
 	for _, file := range r.call.snapshot.starFiles(r.c.a.root) {
 		a := r.call.snapshot.analyse(file)
 		if a == nil {
@@ -89,6 +102,34 @@ func (r *completions) environment() {
 			}
 		}
 	}
+}
+
+var globSpecial = strings.NewReplacer("\\", "\\\\", "*", "\\*", "?", "\\?", "[", "\\[")
+
+// globbed is a folder in a pattern. On Windows, where nothing can be escaped, names have neither * nor ?.
+func globbed(dir string) string {
+	if filepath.Separator == '\\' {
+		return dir
+	}
+	return globSpecial.Replace(dir)
+}
+
+var envDefinition = regexp.MustCompile(`(?m)^[ \t]*(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_.]*)[ \t]*=`)
+
+// envNames are the names that a .env file defines; values are not looked at.
+func envNames(file string) (names []string) {
+	info, err := os.Stat(file)
+	if err != nil || !info.Mode().IsRegular() || info.Size() > maxDiskBytes {
+		return nil
+	}
+	src, err := os.ReadFile(file)
+	if err != nil {
+		return nil
+	}
+	for _, m := range envDefinition.FindAllSubmatch(src, -1) {
+		names = append(names, string(m[1]))
+	}
+	return names
 }
 
 // files completes paths relative to the file.
