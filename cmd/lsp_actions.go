@@ -25,7 +25,7 @@ const editorTime = 15 * time.Minute
 
 func (t *tool) editorActions() lsp.Actions {
 	last := &editorBuild{out: t.out, dir: t.Dir}
-	return lsp.Actions{Invoke: t.editorInvoke, URL: editorURL, Built: last.made}
+	return lsp.Actions{Invoke: t.editorInvoke, URL: editorURL, Stage: editorStage, Built: last.made}
 }
 
 // editorInvoke runs a function of the running start, or sends to a source, as sst invoke does.
@@ -84,6 +84,15 @@ func editorURL(root, id string) (string, error) {
 		}
 	}
 	return "", errors.New(id + " does not run. The running sst start has another app, or the API is newer than it.")
+}
+
+// editorStage is the stage that is saved in a project.
+func editorStage(root string) string {
+	data, err := os.ReadFile(filepath.Join(root, ".sst", "stage"))
+	if stage := strings.TrimSpace(string(data)); err == nil && stagePattern.MatchString(stage) {
+		return stage
+	}
+	return ""
 }
 
 // editorBuild reads what the last build of a project left.

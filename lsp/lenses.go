@@ -26,6 +26,8 @@ type Actions struct {
 	Invoke func(ctx context.Context, root, name, event string) (answer, logs string, err error)
 	// URL is where an API with this id answers.
 	URL func(root, id string) (string, error)
+	// Stage is the developer's own stage of a project, "" when there is none yet.
+	Stage func(root string) string
 	// Built is what the last build made of the construct or stack with this id; nil when there was none.
 	Built func(root, id string) *Built
 }
@@ -248,10 +250,10 @@ func (c *call) show(address string, external bool) {
 	c.server.out.ask(fmt.Sprintf("sst-%d", c.server.asked.Add(1)), "window/showDocument", p)
 }
 
-// builtText says what the last build made of the construct that a call at an offset makes; "" when nothing is known.
+// builtText says what the construct that a call at an offset makes is called, and what the last build made of it; "" when
+// nothing is known.
 func (c *call) builtText(a *analysis, start int, about builtins.About) string {
-	do := c.server.opts.Actions
-	if do.Built == nil || about.Kind != "construct" && about.Kind != "class" {
+	if about.Kind != "construct" && about.Kind != "class" {
 		return ""
 	}
 	at := a.doc.place(start)
@@ -261,11 +263,22 @@ func (c *call) builtText(a *analysis, start int, about builtins.About) string {
 		if made.Span.Start.Compare(at) > 0 || made.Span.End.Compare(at) < 0 || ids[made.Expr] == "" {
 			continue
 		}
-		built := do.Built(a.root, ids[made.Expr])
-		if built == nil || len(built.Resources) == 0 {
-			return ""
+		var built *Built
+		if do := c.server.opts.Actions; do.Built != nil {
+			built = do.Built(a.root, ids[made.Expr])
 		}
-		return builtResources(built)
+		var parts []string
+		stage := ""
+		if built != nil {
+			stage = built.Stage
+		}
+		if names := c.stageNames(a, made, about, stage); names != "" {
+			parts = append(parts, names)
+		}
+		if built != nil && len(built.Resources) > 0 {
+			parts = append(parts, builtResources(built))
+		}
+		return strings.Join(parts, "\n\n")
 	}
 	return ""
 }
