@@ -59,8 +59,27 @@ func (v *humanView) Started(s started) {
 		}
 		fmt.Fprintf(&b, "  invoke one with\n    sst invoke %s\n", shellWord(s.Functions[0].ID))
 	}
+	b.WriteString(v.sites(s.Sites))
 	fmt.Fprintf(&b, "\nReady in %s. What you save is served at once; Ctrl-C stops.\n\n", seconds(s.Seconds))
 	v.printf("%s", b.String())
+}
+
+// sites says how static sites are worked on: by their own dev servers, which reload what is saved better than anything of ours.
+func (v *humanView) sites(sites []startedSite) string {
+	if len(sites) == 0 {
+		return ""
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "\n  Sites\n")
+	width := 0
+	for _, site := range sites {
+		width = max(width, len(site.ID))
+	}
+	for _, site := range sites {
+		fmt.Fprintf(&b, "    %-*s  %s\n", width, site.ID, v.dim.Sprint(site.Folder))
+	}
+	fmt.Fprintf(&b, "  run the dev server of one, which then knows the app, with\n    sst shell %s -- npm run dev\n", shellWord(sites[0].ID))
+	return b.String()
 }
 
 func (v *humanView) Reloaded(r reloaded) {

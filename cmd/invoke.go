@@ -137,6 +137,7 @@ type running struct {
 		ID, Name, Handler string
 	} `json:"functions"`
 	Sources []struct{ ID, Type string } `json:"sources"`
+	Sites   []string                    `json:"sites"` // ids of static sites
 }
 
 const startFirst = "Run `sst start` in another terminal."

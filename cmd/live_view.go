@@ -15,7 +15,7 @@ import (
 
 // describeLive is the started of live mode.
 func (l *live) describeLive(m *cfn.Manifest, took time.Duration) started {
-	about := started{App: m.App, Stage: m.Stage, Mode: "live", Why: "AWS credentials are configured", Region: l.config.Region, Seconds: took.Seconds(),
+	about := started{App: m.App, Stage: m.Stage, Mode: "live", Why: "AWS credentials are configured", Region: l.config.Region, Seconds: took.Seconds(), Sites: startedSites(m),
 		APIs: []startedAPI{}, Functions: []startedFn{}, Schedules: []startedTrigger{}}
 	for _, f := range m.Functions {
 		if f.Live {
@@ -27,8 +27,8 @@ func (l *live) describeLive(m *cfn.Manifest, took time.Duration) started {
 
 // startedLive is Started of live mode.
 func (v *humanView) startedLive(s started) {
-	v.printf("\n%s  stage %s\n  %s\n\nReady in %s. What you save is live at the next invocation; Ctrl-C stops.\n\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage),
-		v.dim.Sprintf("live: %s of %s run on this machine", count(len(s.Functions), "function"), s.Region), seconds(s.Seconds))
+	v.printf("\n%s  stage %s\n  %s\n%s\nReady in %s. What you save is live at the next invocation; Ctrl-C stops.\n\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage),
+		v.dim.Sprintf("live: %s of %s run on this machine", count(len(s.Functions), "function"), s.Region), v.sites(s.Sites), seconds(s.Seconds))
 }
 
 // change is how what stacks.star says differs from what AWS has.

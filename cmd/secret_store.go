@@ -248,7 +248,7 @@ func completeSecrets(ctx context.Context, store secretStore, set string, env map
 		env[name] = string(text)
 	}
 	if len(missing) > 0 {
-		return nil, errors.New(strings.Join(missing, "\n"))
+		return nil, &Problem{Summary: strings.Join(missing, "\n")}
 	}
 	return env, nil
 }

@@ -1,12 +1,18 @@
 package cmd
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
+	"net/http"
+	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -18,38 +24,120 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"sst/cfn"
+	serve "sst/runtime"
 )
 
 func shellCommand(t *tool) *cobra.Command {
 	return &cobra.Command{
-		Use:   "shell [FUNCTION] [-- CMD...]",
-		Short: "Run a command with the environment of the deployed stage",
-		Long: `Run CMD, or your shell, with what the functions of the deployed stage know: all that they link (SST_RESOURCE_..., secrets
-completed), so that scripts and migrations use Resource.<Id> as handlers do. With FUNCTION, the whole environment of that one.
+		Use:   "shell [FUNCTION | SITE] [-- CMD...]",
+		Short: "Run a command with the environment of the stage",
+		Long: `Run CMD, or your shell, with what the functions of the stage know: all that they link (SST_RESOURCE_..., secrets completed), so
+that scripts and migrations use Resource.<Id> as handlers do. With FUNCTION, the whole environment of that one. With SITE, a
+static site, CMD runs in its folder with the variables of its build, so that its own dev server knows the API.
 
-The credentials are yours, not those of the functions. Nothing is printed or kept: the values are in the environment of CMD only.`,
-		Example: "  sst shell -- node scripts/seed.mjs\n  sst shell web/Export --stage prod -- env",
+The stage is the one that a local sst start runs in this project, with its local cloud; otherwise the deployed one. The credentials
+are yours, not those of the functions. Nothing is printed or kept: the values are in the environment of CMD only.`,
+		Example: "  sst shell -- node scripts/seed.mjs\n  sst shell web/Site -- npm run dev\n  sst shell web/Export --stage prod -- env",
 		RunE: func(c *cobra.Command, args []string) error {
 			at := c.ArgsLenAtDash()
 			if at < 0 {
 				at = len(args)
 			}
 			if at > 1 {
-				return usagef("%s takes one FUNCTION; the command comes behind --", c.CommandPath())
+				return usagef("%s takes one FUNCTION or SITE; the command comes behind --", c.CommandPath())
 			}
-			return t.shell(c.Context(), args[:at], args[at:])
+			of := ""
+			if at == 1 {
+				of = args[0]
+			}
+			return t.shell(c.Context(), of, args[at:])
 		},
 	}
 }
 
-func (t *tool) shell(ctx context.Context, function, command []string) error {
+// surroundings are what a command of `sst shell` gets.
+type surroundings struct {
+	dir       string // "" = where the user is
+	variables map[string]string
+}
+
+func (t *tool) shell(ctx context.Context, of string, command []string) error {
 	p, err := t.open(ctx, nil)
 	if err != nil {
 		return err
 	}
-	asm, err := t.lastAssembly(ctx, p)
+	var around *surroundings
+	if there, failed := runningIn(p.root); failed == nil && there.Lambda != "" && (t.stage == "" || t.stage == there.Stage) {
+		around, err = t.localSurroundings(ctx, p, there, of)
+	} else {
+		around, err = t.deployedSurroundings(ctx, p, of)
+	}
 	if err != nil {
 		return err
+	}
+	if len(command) == 0 {
+		command = []string{t.userShell()}
+	}
+	return t.runWith(around, command)
+}
+
+// localSurroundings asks the running start.
+func (t *tool) localSurroundings(ctx context.Context, p *project, there *running, of string) (*surroundings, error) {
+	if of != "" && !slices.Contains(there.Sites, of) {
+		id, isSource, err := there.find(of)
+		if err != nil {
+			return nil, err
+		}
+		if isSource {
+			return nil, problemf("", "%s is no function or static site", id)
+		}
+		of = id
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, there.Lambda+serve.EnvironmentPath+"?of="+url.QueryEscape(of), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+there.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, problemf(startFirst, "the running sst start does not answer: %v", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return nil, problemf("", "the running sst start: %s", bytes.TrimSpace(text))
+	}
+	var about serve.Environment
+	if err := json.NewDecoder(res.Body).Decode(&about); err != nil {
+		return nil, fmt.Errorf("environment of the running sst start: %w", err)
+	}
+	if about.Folder != "" {
+		return &surroundings{filepath.Join(p.root, about.Folder), about.Variables}, nil
+	}
+	variables, err := completeSecrets(ctx, t.localSecrets(p), "sst secrets set --local", about.Variables)
+	return &surroundings{"", variables}, err
+}
+
+// deployedSurroundings asks AWS.
+func (t *tool) deployedSurroundings(ctx context.Context, p *project, of string) (*surroundings, error) {
+	asm, err := t.lastAssembly(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	for _, site := range asm.Manifest.Sites {
+		if site.ID != of {
+			continue
+		}
+		config, err := t.awsConfig(ctx, p, asm.Manifest.Region)
+		if err != nil {
+			return nil, err
+		}
+		variables, err := (&cfn.Deployer{Config: config, Assembly: asm}).DeployedSite(ctx, site)
+		var unknown *cfn.NotTold
+		if errors.As(err, &unknown) {
+			return nil, problemf(unknown.Advice, "environment of %s: %v", of, unknown)
+		}
+		return &surroundings{filepath.Join(p.root, site.Bundle.Handler), variables}, t.awsProblem(err)
 	}
 	var functions []*cfn.Function
 	for i := range asm.Manifest.Functions {
@@ -57,38 +145,35 @@ func (t *tool) shell(ctx context.Context, function, command []string) error {
 	}
 	var config aws.Config
 	variables := map[string]string{}
-	if len(function) > 0 {
-		f, err := t.deployedFunction(ctx, function[0])
+	if of != "" {
+		f, err := t.deployedFunction(ctx, of)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		config = f.config
 		if variables, err = deployedEnvironment(ctx, config, f.name); err != nil {
-			return t.awsProblem(fmt.Errorf("environment of %s: %w", f.ID, err))
+			return nil, t.awsProblem(fmt.Errorf("environment of %s: %w", f.ID, err))
 		}
 	} else {
 		if config, err = t.awsConfig(ctx, p, asm.Manifest.Region); err != nil {
-			return err
+			return nil, err
 		}
 		if variables, err = linkedEnvironment(ctx, &cfn.Deployer{Config: config, Assembly: asm}, functions); err != nil {
-			return t.awsProblem(err)
+			return nil, t.awsProblem(err)
 		}
 		if len(variables) == 0 {
-			return problemf(fmt.Sprintf("sst deploy --stage %s deploys it.", p.stage), "no function of stage %s is deployed that links anything", p.stage)
+			return nil, problemf(fmt.Sprintf("sst deploy --stage %s deploys it.", p.stage), "no function of stage %s is deployed that links anything", p.stage)
 		}
 	}
 	store := &ssmStore{client: ssm.NewFromConfig(config), region: config.Region}
 	if variables, err = completeSecrets(ctx, store, p.secretsCommand("set"), variables); err != nil {
-		return t.awsProblem(err)
+		return nil, t.awsProblem(err)
 	}
 	variables["AWS_REGION"] = config.Region
 	if t.profile != "" {
 		variables["AWS_PROFILE"] = t.profile
 	}
-	if len(command) == 0 {
-		command = []string{t.userShell()}
-	}
-	return t.runWith(p, command, variables)
+	return &surroundings{"", variables}, nil
 }
 
 func (t *tool) userShell() string {
@@ -105,9 +190,13 @@ func (t *tool) userShell() string {
 }
 
 // runWith runs a command to its end; Ctrl-C reaches it through the terminal, and it decides.
-func (t *tool) runWith(p *project, command []string, variables map[string]string) error {
+func (t *tool) runWith(around *surroundings, command []string) error {
+	variables, dir := around.variables, around.dir
+	if dir == "" {
+		dir = t.Dir
+	}
 	run := exec.Command(command[0], command[1:]...)
-	run.Dir, run.Stdin, run.Stdout, run.Stderr = t.Dir, t.Stdin, t.Stdout, t.Stderr
+	run.Dir, run.Stdin, run.Stdout, run.Stderr = dir, t.Stdin, t.Stdout, t.Stderr
 	run.Env = slices.DeleteFunc(slices.Clone(t.Environ), func(pair string) bool {
 		name, _, _ := strings.Cut(pair, "=")
 		_, ours := variables[name]

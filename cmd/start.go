@@ -412,7 +412,21 @@ type started struct {
 	Region    string           `json:"region"`
 	Functions []startedFn      `json:"functions"` // those without a route
 	Schedules []startedTrigger `json:"schedules"`
+	Sites     []startedSite    `json:"sites"`
 	Seconds   float64          `json:"seconds"`
+}
+
+type startedSite struct {
+	ID     string `json:"id"`
+	Folder string `json:"folder"`
+}
+
+func startedSites(m *cfn.Manifest) []startedSite {
+	sites := make([]startedSite, 0, len(m.Sites))
+	for _, site := range m.Sites {
+		sites = append(sites, startedSite{site.ID, site.Bundle.Handler})
+	}
+	return sites
 }
 
 type startedAPI struct {
@@ -443,7 +457,7 @@ func (s *starter) describe(took time.Duration) started {
 	m := s.asm.Manifest
 	about := started{
 		App: m.App, Stage: m.Stage, Mode: "local", Why: s.why, Lambda: s.server.Lambda(), Region: m.Region, Seconds: took.Seconds(),
-		APIs: []startedAPI{}, Functions: []startedFn{}, Schedules: []startedTrigger{},
+		APIs: []startedAPI{}, Functions: []startedFn{}, Schedules: []startedTrigger{}, Sites: startedSites(m),
 	}
 	if about.Region == "" {
 		about.Region = s.localRegion()

@@ -23,6 +23,7 @@ type app struct {
 	functions map[string]*function // by ID
 	names     map[string]*function // by what Invoke takes
 	ordered   []*function
+	sites     []site
 	region    string
 	apis      []cfn.Api
 	triggers  []cfn.Trigger
@@ -71,6 +72,7 @@ func newApp(asm *cfn.Assembly, region string, address func(apis []cfn.Api, stack
 		}
 		a.ordered = append(a.ordered, fn)
 	}
+	a.sites = readSites(asm, resolver)
 	return a, resolver, notices
 }
 

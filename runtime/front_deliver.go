@@ -36,9 +36,7 @@ type DeliveryLine struct {
 // serveDeliver answers with a line of JSON for what happens, until the message is dealt with. It stays on its way when
 // the caller leaves.
 func (s *Server) serveDeliver(w http.ResponseWriter, r *http.Request) {
-	given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) != 1 {
-		http.Error(w, "this wants the token of .sst/start.json", http.StatusUnauthorized)
+	if !s.authorized(w, r) {
 		return
 	}
 	var d Delivery
@@ -84,6 +82,16 @@ func (s *Server) serveDeliver(w http.ResponseWriter, r *http.Request) {
 			out.Encode(DeliveryLine{}) // it is still on its way
 		}
 	}
+}
+
+// authorized says whether a request bears the token of start.json, and answers it when it does not.
+func (s *Server) authorized(w http.ResponseWriter, r *http.Request) bool {
+	given := strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if subtle.ConstantTimeCompare([]byte(given), []byte(s.token)) == 1 {
+		return true
+	}
+	http.Error(w, "this wants the token of .sst/start.json", http.StatusUnauthorized)
+	return false
 }
 
 // find gives a source by its id; "default" is the default bus.

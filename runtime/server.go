@@ -201,6 +201,7 @@ func (s *Server) listen() error {
 	mux := http.NewServeMux()
 	mux.Handle("/relay", s.relay)
 	mux.HandleFunc(deliverPath, s.serveDeliver)
+	mux.HandleFunc(EnvironmentPath, s.serveEnvironment)
 	mux.HandleFunc("/", s.serveLambda)
 	s.lambda = "http://" + l.Addr().String()
 	s.relayTo = "ws://" + l.Addr().String() + "/relay"
@@ -441,6 +442,7 @@ type startFile struct {
 	Cloud     string            `json:"cloud,omitempty"` // base URL of the local cloud
 	Functions []startFunction   `json:"functions"`
 	Sources   []startSource     `json:"sources"`
+	Sites     []string          `json:"sites,omitempty"` // ids of static sites
 }
 
 // startSource is something that `sst invoke` brings messages to.
@@ -474,6 +476,9 @@ func (s *Server) writeStart(a *app) error {
 	}
 	for _, fn := range a.ordered {
 		file.Functions = append(file.Functions, startFunction{fn.ID, fn.Name, fn.Handler})
+	}
+	for _, site := range a.sites {
+		file.Sites = append(file.Sites, site.ID)
 	}
 	file.Sources = append([]startSource{}, s.network.list()...)
 	slices.SortFunc(file.Functions, func(a, b startFunction) int { return strings.Compare(a.ID, b.ID) })
