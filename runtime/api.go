@@ -58,8 +58,10 @@ type runtimeAPI struct {
 	current *delivery
 	wake    chan struct{} // closed and replaced when current or state changes
 	channel *channel      // of a worker that speaks frames
-	initErr answer
-	info    map[string]string // what an extension is told when it registers
+
+	inspector chan string // gets the URL of the process's inspector; buffered
+	initErr   answer
+	info      map[string]string // what an extension is told when it registers
 }
 
 // describe says whose Runtime API it is.
@@ -80,6 +82,8 @@ func openRuntimeAPI() (*runtimeAPI, error) {
 		listener: l,
 		ended:    make(chan struct{}),
 		wake:     make(chan struct{}),
+
+		inspector: make(chan string, 1),
 	}
 	a.server = &http.Server{
 		Handler:        a,

@@ -12,7 +12,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -24,11 +26,13 @@ const (
 
 // Frames of the shim: one byte of kind, four of the body's length (big-endian), the body. An answer asks for the next
 // event at once. A frame to the shim is an event: four bytes of the header's length, four of the body's, the header
-// as a JSON object with the names of the Runtime API in lower case, the body.
+// as a JSON object with the names of the Runtime API in lower case, the body. One whose header has no request id is no event:
+// it says how the clock of the event under way goes on, see clock.
 const (
 	frameNext   = 'n'
 	frameResult = 'r'
 	frameError  = 'e' // the error's type, a newline, the error
+	frameDebug  = 'i' // the URL of the inspector that it has opened
 )
 
 // channel is the connection of a worker that speaks frames.
@@ -100,6 +104,12 @@ func (a *runtimeAPI) serveChannel(ch *channel, r *bufio.Reader) {
 			a.flush()
 			a.mu.Lock()
 			a.asks()
+		case frameDebug:
+			select {
+			case a.inspector <- string(got.body):
+			default:
+			}
+			continue
 		case frameResult:
 			if !a.complete(got) {
 				return
@@ -168,4 +178,23 @@ func (ch *channel) send(d *delivery) {
 	b = append(b, d.event...)
 	ch.conn.Write(b)
 	ch.buf = b
+}
+
+// clock tells a worker that a debugger has stopped the clock of the event it has, with so much time left, or that it goes on.
+func (a *runtimeAPI) clock(d *delivery, left time.Duration, stopped bool) {
+	fields := map[string]string{"sst-left-ms": strconv.FormatInt(left.Milliseconds(), 10)}
+	if !stopped {
+		fields["sst-deadline-ms"] = deadlineHeader(time.Now().Add(left))
+	}
+	header, err := json.Marshal(fields)
+	if err != nil {
+		panic(err) // strings only
+	}
+	b := binary.BigEndian.AppendUint32(nil, uint32(len(header)))
+	b = append(binary.BigEndian.AppendUint32(b, 0), header...)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.channel != nil && a.current == d && a.state == apiBusy {
+		a.channel.conn.Write(b)
+	}
 }

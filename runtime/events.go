@@ -80,6 +80,12 @@ type Rebuilt struct {
 // Changed says that files given to Watch changed.
 type Changed struct{ Files []string }
 
+// Debugging says that the first debugger has attached to a function, or that the last one has left.
+type Debugging struct {
+	Function string
+	Attached bool
+}
+
 // Notice is a sentence for people: a port that was taken, a fallback that was chosen.
 type Notice struct{ Text string }
 
@@ -90,6 +96,7 @@ func (Finished) event()    {}
 func (BuildFailed) event() {}
 func (Rebuilt) event()     {}
 func (Changed) event()     {}
+func (Debugging) event()   {}
 func (Notice) event()      {}
 
 // events hands events on, one at a time and in order. Lines of a log are dropped when nobody keeps up with them;

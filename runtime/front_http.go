@@ -280,12 +280,12 @@ func (x *exchange) run(req request, limit time.Duration, read func(*proxy.Respon
 			answered <- a
 			return a.status
 		})
-	patience := time.NewTimer(limit)
-	defer patience.Stop()
+	patience := x.server.debug.of(req.fn.ID).countdown(limit, nil)
+	defer patience.stop()
 	select {
 	case a := <-answered:
 		a.write(x.w)
-	case <-patience.C:
+	case <-patience.done:
 		late().write(x.w)
 	case <-x.r.Context().Done():
 	}

@@ -73,9 +73,13 @@ func (s *Server) pass(ctx context.Context, req request, c *call) (*proxy.Respons
 	c.delivered = func() { s.pool.started(sb) }
 	c.mu.Unlock()
 	// The function's own time begins when its worker has the event; the worker sees to that.
+	limit := req.fn.timeout() + initTime + bundleTime
+	if s.debug.of(req.fn.ID) != nil {
+		limit = debuggedTime
+	}
 	got, err := sb.wire.Invoke(ctx, proxy.Request{
 		RequestID: req.id, Event: req.event, Header: req.header, Stream: req.stream != nil,
-		Deadline: time.Now().Add(req.fn.timeout() + initTime + bundleTime),
+		Deadline: time.Now().Add(limit),
 	})
 	if err == nil {
 		finishStream(got, req.stream)

@@ -155,7 +155,7 @@ func (s *seat) vacate() bool {
 	}
 	defer func() { <-s.turn }()
 	w := s.worker
-	if w == nil {
+	if w == nil || s.debug.debugged() {
 		return false
 	}
 	s.worker = nil
@@ -168,7 +168,7 @@ func (r *runner) reap(idle time.Duration) {
 	r.mu.Lock()
 	var old []string
 	for id, s := range r.seats {
-		if time.Since(s.used) > idle && len(s.turn) == 0 {
+		if time.Since(s.used) > idle && len(s.turn) == 0 && !s.debug.debugged() {
 			old = append(old, id)
 		}
 	}

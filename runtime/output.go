@@ -23,6 +23,7 @@ type output struct {
 	open  [2]*os.File
 	line  func(tag *call, stderr bool, line string)
 	ended sync.WaitGroup
+	quiet map[string]bool // lines that are left out: what Node says of its debugger
 
 	mu      sync.Mutex // guards what follows; taken inside a pipe's own
 	tag     *call      // nil between invocations
@@ -124,6 +125,9 @@ func (o *output) write(stream int, data []byte) {
 
 // emit passes one line on, unless there were too many; mu is held.
 func (o *output) emit(stream int, line []byte) {
+	if o.quiet[string(line)] {
+		return
+	}
 	if now := time.Now(); now.Sub(o.refill) >= time.Second {
 		o.refill, o.lines, o.bytes = now, floodLines, floodBytes
 	}

@@ -42,6 +42,7 @@ type sandbox struct {
 // on processes; beyond them invocations wait in order.
 type pool struct {
 	max, perFunction int
+	alone            func(id string) bool // a function that has one sandbox only; nil: none
 	open             func(fn *function) (*sandbox, error)
 	close            func(*sandbox) // in a goroutine of its own
 
@@ -167,7 +168,11 @@ func (p *pool) try(fn *function, eager bool) (*sandbox, error) {
 	if p.count[fn.ID] > 0 && (!eager || p.begun[fn.ID] >= maxStarting) {
 		return nil, nil
 	}
-	if p.count[fn.ID] >= p.perFunction || p.total >= p.max && !p.evict() {
+	most := p.perFunction
+	if p.alone != nil && p.alone(fn.ID) {
+		most = 1
+	}
+	if p.count[fn.ID] >= most || p.total >= p.max && !p.evict() {
 		return nil, nil
 	}
 	sb, err := p.open(fn)

@@ -39,6 +39,7 @@ type runner struct {
 	calls   *sync.Map // request id -> *call, for what a front knows about an invocation
 	emit    func(Event)
 	secrets func(context.Context, map[string]string) (map[string]string, error) // completes an environment; nil: leaves it
+	debug   *inspectors
 
 	live bool // the sandboxes are in AWS
 	max  int  // workers at once; 0: as many as there are sandboxes
@@ -53,8 +54,12 @@ type runner struct {
 type seat struct {
 	turn   chan struct{} // holds a token; who has it uses the worker
 	worker *worker
-	used   time.Time // guarded by runner.mu
+	debug  *inspector // of the function, when it is inspected
+	used   time.Time  // guarded by runner.mu
 }
+
+// inspectedSeat is the id of the one seat of an inspected function, whatever the sandbox.
+func inspectedSeat(function string) string { return "inspected " + function }
 
 var _ proxy.Handler = (*runner)(nil)
 
@@ -62,12 +67,16 @@ func newRunner(f *factory, c *codes, calls *sync.Map, lookup func(string) (*func
 	return &runner{factory: f, codes: c, calls: calls, lookup: lookup, emit: emit, seats: map[string]*seat{}, freed: make(chan struct{})}
 }
 
-func (r *runner) seat(id string) *seat {
+func (r *runner) seat(inv *proxy.Invocation) *seat {
+	id, debug := inv.Sandbox, r.debug.of(inv.Function)
+	if debug != nil {
+		id = inspectedSeat(inv.Function)
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.seats[id]
 	if s == nil {
-		s = &seat{turn: make(chan struct{}, 1)}
+		s = &seat{turn: make(chan struct{}, 1), debug: debug}
 		r.seats[id] = s
 	}
 	s.used = time.Now()
@@ -114,11 +123,12 @@ func (r *runner) refresh(built *code) {
 		old := s.worker
 		s.worker = nil
 		go old.stop()
-		if i == 0 {
+		// A debugger gets a process that has loaded nothing yet instead: no breakpoint is met before a request comes.
+		if i == 0 && !s.debug.debugged() {
 			r.mu.Lock()
 			r.workers++
 			r.mu.Unlock()
-			if w, err := r.open(built, old.env); err == nil {
+			if w, err := r.open(built, old.env, s.debug); err == nil {
 				s.worker = w
 			}
 		}
@@ -160,7 +170,7 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 	if !ok {
 		return errorAnswer(errorStart, fmt.Sprintf("there is no function %q in the app", inv.Function), nil)
 	}
-	s := r.seat(inv.Sandbox)
+	s := r.seat(inv)
 	select {
 	case s.turn <- struct{}{}:
 	case <-ctx.Done():
@@ -211,15 +221,22 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 			if !r.makeRoom(ctx) {
 				return canceled(ctx, inv.RequestID)
 			}
-			if w, err = r.open(built, env); err != nil {
+			if w, err = r.open(built, env, s.debug); err != nil {
 				return errorAnswer(errorStart, err.Error(), nil)
 			}
 			s.worker = w
 		}
 		// Lambda gives a start 10 seconds; a worker that still works after its last answer has the function's time.
-		waiting, cancel := context.WithTimeout(ctx, initTime+timeout)
+		starting := ctx
+		if r.live && s.debug.debugged() { // who steps through what is loaded at the start goes on after Lambda has given up
+			starting = context.WithoutCancel(ctx)
+		}
+		waiting, cancel := s.debug.within(starting, initTime+timeout)
 		ready := w.api.settled(waiting)
 		cancel()
+		if ready && ctx.Err() != nil {
+			return canceled(ctx, inv.RequestID)
+		}
 		if ready {
 			c.mu.Lock()
 			c.cold = c.cold || fresh
@@ -256,8 +273,8 @@ func canceled(ctx context.Context, id string) answer {
 }
 
 // open starts a worker that holds its code until it is gone.
-func (r *runner) open(built *code, env map[string]string) (*worker, error) {
-	w, err := r.factory.open(built, env)
+func (r *runner) open(built *code, env map[string]string, debug *inspector) (*worker, error) {
+	w, err := r.factory.open(built, env, debug)
 	if err != nil {
 		r.left()
 		return nil, err
@@ -280,11 +297,11 @@ func (r *runner) deliver(ctx context.Context, s *seat, w *worker, inv *proxy.Inv
 		deadline = inv.Deadline
 	}
 	d := &delivery{id: inv.RequestID, event: inv.Event, header: nextHeader(inv, deadline), answered: make(chan answer, 1)}
+	over := r.deadline(s, w, inv, d, time.Until(deadline))
+	defer over.stop()
 	w.output.attribute(c)
 	r.emit(Invoked{RequestID: c.id, Function: inv.Function, Trigger: c.trigger, Cold: cold, Time: began})
 	w.api.deliver(d)
-	timer := time.NewTimer(time.Until(deadline))
-	defer timer.Stop()
 	defer func() {
 		c.mu.Lock()
 		c.running = time.Since(began)
@@ -293,7 +310,7 @@ func (r *runner) deliver(ctx context.Context, s *seat, w *worker, inv *proxy.Inv
 	select {
 	case got := <-d.answered:
 		if got.stream != nil {
-			r.pass(ctx, w, inv, got, deadline, timeout)
+			r.pass(ctx, s, w, inv, got, over, timeout)
 			return answer{passed: true}
 		}
 		return got
@@ -308,12 +325,18 @@ func (r *runner) deliver(ctx context.Context, s *seat, w *worker, inv *proxy.Inv
 		case <-grace.C:
 		}
 		return exited(inv.RequestID, w.how)
-	case <-timer.C:
+	case <-over.done:
+		if r.live && s.debug.debugged() {
+			return r.linger(s, w, inv, d, timeout)
+		}
 		s.worker = nil
 		w.output.flush()
 		go w.stop()
 		return timedOut(inv.RequestID, timeout)
 	case <-ctx.Done():
+		if r.live && s.debug.debugged() && context.Cause(ctx) != proxy.ErrClosed {
+			return r.linger(s, w, inv, d, timeout)
+		}
 		s.worker = nil
 		go w.stop()
 		return canceled(ctx, inv.RequestID)

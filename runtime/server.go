@@ -48,6 +48,7 @@ type Server struct {
 	codes   *codes
 	runner  *runner
 	pool    *pool
+	debug   *inspectors
 	relay   *proxy.Relay
 	conn    *proxy.Conn
 	control *http.Server
@@ -129,6 +130,8 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 		return fn, ok
 	}, s.events.send)
 	s.runner.secrets = opts.Secrets
+	s.debug = &inspectors{factory: s.factory, emit: s.events.send, known: s.knownEnv, all: map[string]*inspector{}}
+	s.runner.debug = s.debug
 	s.codes.swap = func(c *code) {
 		s.answers.forget()
 		s.runner.refresh(c)
@@ -138,6 +141,7 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	}
 	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
+	s.pool.alone = func(id string) bool { return s.debug.of(id) != nil }
 
 	if !opts.Live {
 		if err := s.openCloud(); err != nil {
@@ -238,7 +242,14 @@ func (s *Server) update(asm *cfn.Assembly) error {
 	for _, text := range notices {
 		s.events.send(Notice{Text: text})
 	}
+	gone, err := s.debug.update(next)
+	if err != nil {
+		return err
+	}
 	s.app.Store(next)
+	for _, id := range gone {
+		go s.runner.drop(inspectedSeat(id))
+	}
 	s.codes.update(next.bundles())
 	for _, fn := range next.ordered {
 		if fn.Bundle.Kind == bundle.Node {
@@ -285,6 +296,24 @@ func (s *Server) addressOf(apis []cfn.Api, stack, logicalID string) (string, boo
 	return "", false
 }
 
+// Inspect says which functions can be debugged. It is called before the first Update.
+func (s *Server) Inspect(chosen Inspection) {
+	s.debug.chosen = chosen
+	s.codes.builder.KeepSources()
+}
+
+// Inspected gives the addresses for debuggers, by function.
+func (s *Server) Inspected() []Inspected { return s.debug.list() }
+
+// knownEnv is the environment of a function's process before an invocation says it; in AWS only the invocation knows.
+func (s *Server) knownEnv(id string) map[string]string {
+	var env map[string]string
+	if fn := s.app.Load().functions[id]; fn != nil {
+		env = fn.env
+	}
+	return workerEnv(s.factory.base, env, "", "", "")
+}
+
 func (s *Server) stale(fn *function) bool {
 	now := s.app.Load().functions[fn.ID]
 	return now == nil || !now.same(fn)
@@ -326,6 +355,9 @@ func (s *Server) close() {
 	var servers sync.WaitGroup
 	for _, front := range s.fronts {
 		servers.Go(front.close)
+	}
+	if s.debug != nil {
+		s.debug.close()
 	}
 	if s.factory != nil { // first of all: what runs in a worker ends with it
 		s.factory.close()
@@ -455,6 +487,7 @@ type startFunction struct {
 	ID      string `json:"id"`
 	Name    string `json:"name"`
 	Handler string `json:"handler"`
+	Inspect string `json:"inspect,omitempty"` // where a debugger finds it, host:port
 }
 
 func (s *Server) mode() string {
@@ -475,7 +508,11 @@ func (s *Server) writeStart(a *app) error {
 		file.Apis[address.ID] = address.URL
 	}
 	for _, fn := range a.ordered {
-		file.Functions = append(file.Functions, startFunction{fn.ID, fn.Name, fn.Handler})
+		one := startFunction{ID: fn.ID, Name: fn.Name, Handler: fn.Handler}
+		if debug := s.debug.of(fn.ID); debug != nil {
+			one.Inspect = debug.addr
+		}
+		file.Functions = append(file.Functions, one)
 	}
 	for _, site := range a.sites {
 		file.Sites = append(file.Sites, site.ID)

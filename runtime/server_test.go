@@ -52,6 +52,12 @@ type project struct {
 // newProject writes files and serves an app with an Api "web/Api" and the functions.
 func newProject(t testing.TB, files map[string]string, functions []cfn.Function, routes ...cfn.Route) *project {
 	t.Helper()
+	return newProjectWith(t, func(*Server) {}, files, functions, routes...)
+}
+
+// newProjectWith is newProject with a server that prepare may set up before it serves.
+func newProjectWith(t testing.TB, prepare func(*Server), files map[string]string, functions []cfn.Function, routes ...cfn.Route) *project {
+	t.Helper()
 	p := &project{t: t, root: t.TempDir(), heard: make(chan struct{})}
 	for name, text := range files {
 		p.write(name, text)
@@ -70,6 +76,7 @@ func newProject(t testing.TB, files map[string]string, functions []cfn.Function,
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.server.Close() })
+	prepare(p.server)
 	if err := p.server.Update(context.Background(), p.asm); err != nil {
 		t.Fatal(err)
 	}

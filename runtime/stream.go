@@ -95,20 +95,27 @@ func (a *runtimeAPI) stream(w http.ResponseWriter, r *http.Request, d *delivery)
 }
 
 // pass passes a worker's streamed answer on to the sandbox, within the time of the invocation.
-func (r *runner) pass(ctx context.Context, w *worker, inv *proxy.Invocation, got answer, deadline time.Time, timeout time.Duration) {
+func (r *runner) pass(ctx context.Context, s *seat, w *worker, inv *proxy.Invocation, got answer, over *countdown, timeout time.Duration) {
 	out := inv.Stream(got.contentType)
 	if out == nil {
 		got.stream.close(true)
 		return
 	}
 	var late atomic.Bool
-	timer := time.AfterFunc(time.Until(deadline), func() {
-		late.Store(true)
-		w.stop()
-	})
-	defer timer.Stop()
-	stop := context.AfterFunc(ctx, w.stop)
-	defer stop()
+	passed := make(chan struct{})
+	defer close(passed)
+	go func() {
+		select {
+		case <-over.done:
+			late.Store(true)
+		case <-ctx.Done():
+		case <-passed:
+			return
+		}
+		if !r.live || !s.debug.debugged() { // there a debugger may still look at it
+			w.stop()
+		}
+	}()
 	_, err := io.CopyBuffer(struct{ io.Writer }{out}, struct{ io.Reader }{got.stream}, make([]byte, 32<<10))
 	end := func(a answer) { out.Fail(a.errorType, a.body) }
 	failure, failed := got.stream.late()

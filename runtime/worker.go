@@ -35,6 +35,8 @@ type worker struct {
 	env    map[string]string // that of its sandbox
 	exited chan struct{}     // closed when the process is gone
 	how    string            // why it went: "exit status 1"; "" for exit code 0. Valid after exited
+
+	inspector string // URL of its inspector; "" when it has none
 }
 
 // dead says whether the process is gone.
@@ -185,8 +187,8 @@ func (f *factory) wait(w *worker) {
 	time.AfterFunc(time.Second, w.api.close)
 }
 
-// open starts a worker for code with the sandbox's environment.
-func (f *factory) open(c *code, sandbox map[string]string) (*worker, error) {
+// open starts a worker for code with the sandbox's environment. With an inspector, a debugger can follow a Node process.
+func (f *factory) open(c *code, sandbox map[string]string, debug *inspector) (*worker, error) {
 	var w *worker
 	var err error
 	switch c.spec.Kind {
@@ -195,7 +197,7 @@ func (f *factory) open(c *code, sandbox map[string]string) (*worker, error) {
 	case bundle.Go, bundle.Custom:
 		w, err = f.openBootstrap(c, sandbox)
 	default:
-		w, err = f.openNode(c, sandbox)
+		w, err = f.openNode(c, sandbox, debug)
 	}
 	if err != nil {
 		return nil, err
@@ -205,21 +207,26 @@ func (f *factory) open(c *code, sandbox map[string]string) (*worker, error) {
 	return w, nil
 }
 
-func (f *factory) openNode(c *code, sandbox map[string]string) (*worker, error) {
+func (f *factory) openNode(c *code, sandbox map[string]string, debug *inspector) (*worker, error) {
 	if f.opts.Node.Path == "" {
 		return nil, errors.New("Node.js was not found; install it and start again")
 	}
-	w := f.takeSpare(c.preload)
-	if w != nil && bindsAtStart(f.base, workerEnv(f.base, sandbox, c.dir, c.entry, "")) {
-		f.giveBack(w)
-		w = nil
-	}
-	if w == nil {
-		var err error
-		env := environList(workerEnv(f.base, sandbox, c.dir, c.entry, ""))
-		if w, err = f.startNode(env); err != nil {
-			return nil, err
+	env := workerEnv(f.base, sandbox, c.dir, c.entry, "")
+	var w *worker
+	var err error
+	if debug != nil {
+		w, err = debug.process(env)
+	} else {
+		if w = f.takeSpare(c.preload); w != nil && bindsAtStart(f.base, env) {
+			f.giveBack(w)
+			w = nil
 		}
+		if w == nil {
+			w, err = f.startNode(environList(env), nil)
+		}
+	}
+	if err != nil {
+		return nil, err
 	}
 	line, err := json.Marshal(struct {
 		Task    string            `json:"task"`
@@ -239,15 +246,21 @@ func (f *factory) openNode(c *code, sandbox map[string]string) (*worker, error) 
 }
 
 // startNode starts a Node process that waits to be bound.
-func (f *factory) startNode(env []string, args ...string) (*worker, error) {
-	args = append([]string{
-		"--enable-source-maps", "--max-http-header-size=2097152", filepath.Join(f.dir, "worker.mjs"),
-	}, args...)
+//
+// Flags are those of a debugger; nil: none comes.
+func (f *factory) startNode(env, flags []string, args ...string) (*worker, error) {
+	args = slices.Concat(flags, []string{"--enable-source-maps", "--max-http-header-size=2097152", filepath.Join(f.dir, "worker.mjs")}, args)
 	return f.start(f.opts.Node.Path, args, env, f.dir, true, func(w *worker) {
+		if flags != nil {
+			w.output.quiet = debuggerLines
+		}
 		shim := slices.Index(w.cmd.Args, filepath.Join(f.dir, "worker.mjs"))
 		w.cmd.Args = slices.Insert(w.cmd.Args, shim+1, w.api.addr)
 	})
 }
+
+// debuggerLines are what Node writes when a debugger comes or goes; people are told once for all processes of a function.
+var debuggerLines = map[string]bool{"Debugger attached.": true, "Waiting for the debugger to disconnect...": true}
 
 func nodeMajor(runtime string) int {
 	n, _ := strconv.Atoi(strings.TrimSuffix(strings.TrimPrefix(runtime, "nodejs"), ".x"))
@@ -310,7 +323,7 @@ func (f *factory) fill() {
 	if full {
 		return
 	}
-	w, err := f.startNode(environList(f.base), "spare", ahead)
+	w, err := f.startNode(environList(f.base), nil, "spare", ahead)
 	if err != nil {
 		return // the next worker says why
 	}

@@ -55,6 +55,7 @@ type Config struct {
 // other, which bounds memory and costs nothing, since one build uses all cores.
 type Builder struct {
 	config Config
+	whole  bool   // source maps hold the sources
 	root   string // Config.Root with symlinks resolved, as esbuild sees files
 	disk   *disk  // nil without Config.Cache
 
@@ -94,6 +95,10 @@ func Open(config Config) *Builder {
 	b.ctx, b.cancel = context.WithCancelCause(context.Background())
 	return b
 }
+
+// KeepSources puts the sources into the source maps of Live bundles: a debugger may not be allowed to read them from disk.
+// It is called before the first Build.
+func (b *Builder) KeepSources() { b.whole = true }
 
 var errClosed = errors.New("the builder was closed")
 

@@ -106,6 +106,9 @@ func (b *Builder) esbuildOptions(n nodeBuild) (api.BuildOptions, error) {
 	switch {
 	case live: // Node reads the sources themselves for the frames it shows
 		o.Sourcemap, o.SourcesContent = api.SourceMapLinked, api.SourcesContentExclude
+		if b.whole {
+			o.SourcesContent = api.SourcesContentInclude
+		}
 	case n.options.SourceMap != nil && *n.options.SourceMap:
 		o.Sourcemap = api.SourceMapLinked
 	}

@@ -45,6 +45,25 @@ function describe(err) {
   }
 }
 
+// openInspector tells the server where a debugger can follow this process.
+function openInspector() {
+  const inspector = process.getBuiltinModule?.('node:inspector') ?? createRequire(import.meta.url)('node:inspector');
+  inspector.open(0, '127.0.0.1');
+  send('i', inspector.url());
+}
+
+// awaitBinding is readBinding for a process that a debugger may look at meanwhile.
+async function awaitBinding() {
+  const chunks = [];
+  const buffer = Buffer.alloc(65536);
+  for (;;) {
+    const n = await new Promise((resolve) => fs.read(0, buffer, 0, buffer.length, null, (err, n) => resolve(err ? 0 : n)));
+    if (n === 0) process.exit(0);
+    chunks.push(Buffer.from(buffer.subarray(0, n)));
+    if (buffer[n - 1] === 10) return bound(chunks);
+  }
+}
+
 function readBinding() {
   const chunks = [];
   const buffer = Buffer.alloc(65536);
@@ -58,8 +77,11 @@ function readBinding() {
     }
     if (n === 0) process.exit(0); // the server went away
     chunks.push(Buffer.from(buffer.subarray(0, n)));
-    if (buffer[n - 1] === 10) break;
+    if (buffer[n - 1] === 10) return bound(chunks);
   }
+}
+
+function bound(chunks) {
   try {
     fs.closeSync(0);
     fs.openSync(process.platform === 'win32' ? 'NUL' : '/dev/null'); // becomes descriptor 0
@@ -74,6 +96,7 @@ let upgraded = false;
 let opened; // called with the upgrade
 let waiting = null; // for an event
 let asked = false; // the last answer asked for the next event
+let clock = {}; // of the event under way: its deadline, or the time left while a debugger has stopped it
 
 // connect opens the channel, and ends when it is open. It keeps the process alive only while an event is awaited.
 function connect(address) {
@@ -112,8 +135,15 @@ function take() {
   if (received.length < 8) return keep(8);
   const head = 8 + received.readUInt32BE(0);
   const end = head + received.readUInt32BE(4);
-  if (received.length < end || waiting === null) return keep(end);
+  if (received.length < end) return keep(end);
   const headers = JSON.parse(received.toString('utf8', 8, head));
+  if (headers['lambda-runtime-aws-request-id'] === undefined) {
+    const { 'sst-left-ms': left, 'sst-deadline-ms': deadline } = headers;
+    Object.assign(clock, { left: Number(left), deadline: deadline && Number(deadline) });
+    received = received.subarray(end);
+    return take();
+  }
+  if (waiting === null) return keep(end);
   const body = received.toString('utf8', head, end);
   received = received.subarray(end);
   keep(8);
@@ -121,6 +151,7 @@ function take() {
   const got = waiting;
   waiting = null;
   got({ headers, body });
+  if (received.length > 0) setImmediate(take); // after the event has its clock
 }
 
 // keep leaves what was received for later, until there are so many bytes.
@@ -312,7 +343,8 @@ function contextOf(headers) {
       throw new Error(`Cannot parse ${name} as json: ${err}`);
     }
   };
-  const deadline = Number(headers['lambda-runtime-deadline-ms']);
+  const left = headers['sst-left-ms'];
+  const time = clock = left ? { left: Number(left) } : { deadline: Number(headers['lambda-runtime-deadline-ms']) };
   return {
     functionVersion: process.env.AWS_LAMBDA_FUNCTION_VERSION,
     functionName: process.env.AWS_LAMBDA_FUNCTION_NAME,
@@ -324,7 +356,7 @@ function contextOf(headers) {
     invokedFunctionArn: headers['lambda-runtime-invoked-function-arn'],
     awsRequestId: headers['lambda-runtime-aws-request-id'],
     tenantId: headers['lambda-runtime-aws-tenant-id'],
-    getRemainingTimeInMillis: () => deadline - Date.now(),
+    getRemainingTimeInMillis: () => (time.deadline ? time.deadline - Date.now() : time.left),
   };
 }
 
@@ -461,7 +493,12 @@ async function main() {
     } catch { /* whoever needs it says so */ }
     await open;
   }
-  const bind = readBinding();
+  let bind;
+  if (process.argv[3] === 'inspect') {
+    await open;
+    openInspector();
+    bind = await awaitBinding();
+  } else bind = readBinding();
   for (const name of Object.keys(process.env)) delete process.env[name];
   Object.assign(process.env, bind.env);
   process.chdir(bind.task);
