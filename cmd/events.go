@@ -60,6 +60,7 @@ func (v *humanView) Started(s started) {
 		fmt.Fprintf(&b, "  invoke one with\n    sst invoke %s\n", shellWord(s.Functions[0].ID))
 	}
 	b.WriteString(v.sites(s.Sites))
+	b.WriteString(v.inspectedText(s.Inspect))
 	fmt.Fprintf(&b, "\nReady in %s. What you save is served at once; Ctrl-C stops.\n\n", seconds(s.Seconds))
 	v.printf("%s", b.String())
 }
@@ -117,6 +118,12 @@ func (v *humanView) Event(e runtime.Event) {
 		v.printf("%s %s\n", v.clock(time.Now()), v.dim.Sprintf("rebuilt %s in %s", strings.Join(e.Files, ", "), seconds(e.Duration.Seconds())))
 		if len(e.Warnings) > 0 {
 			v.Diagnostics(messageList(e.Warnings))
+		}
+	case runtime.Debugging:
+		if e.Attached {
+			v.Notice("A debugger is attached to " + e.Function + ".")
+		} else {
+			v.Notice("The debugger has left " + e.Function + "; its time counts again.")
 		}
 	case runtime.Notice:
 		v.Notice(e.Text)
@@ -291,6 +298,11 @@ func (v *jsonView) Event(e runtime.Event) {
 			Seconds   float64  `json:"seconds"`
 		}{e.Functions, e.Files, e.Duration.Seconds()})
 		v.Diagnostics(messageList(e.Warnings))
+	case runtime.Debugging:
+		v.emit("debugging", struct {
+			Function string `json:"function"`
+			Attached bool   `json:"attached"`
+		}{e.Function, e.Attached})
 	case runtime.Changed:
 		v.emit("changed", struct {
 			Files []string `json:"files"`

@@ -18,7 +18,7 @@ import (
 // sampleEvents has one of each event of the server, to be filled.
 var sampleEvents = []runtime.Event{
 	runtime.Listening{}, runtime.Invoked{}, runtime.Logged{}, runtime.Finished{}, runtime.BuildFailed{}, runtime.Rebuilt{},
-	runtime.Changed{}, runtime.Notice{},
+	runtime.Changed{}, runtime.Debugging{}, runtime.Notice{},
 }
 
 // TestJSONEvents compares what the JSON view writes with docs/json-events.md, event by event and field by field.

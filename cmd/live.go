@@ -87,8 +87,8 @@ type live struct {
 	*starter
 	auto     bool // deploy changes of stacks.star without waiting for ENTER
 	takeOver bool
-	only     []string
-	yes      bool // do not ask on a stage that is not one's own
+	only     []string // functions of the stage to run; nil: all
+	yes      bool     // do not ask on a stage that is not one's own
 
 	builder *bundle.Builder
 	config  aws.Config
@@ -119,6 +119,12 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 	}
 	synthesis, asm, err := l.synthesizeRecorded(ctx)
 	if err != nil {
+		return err
+	}
+	if _, err := l.chosen(asm.Manifest); err != nil {
+		return err
+	}
+	if err := l.inspect(asm.Manifest); err != nil {
 		return err
 	}
 	if l.config, err = l.awsConfig(ctx, l.project, asm.Manifest.Region); err != nil {
@@ -154,7 +160,7 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 		return err
 	}
 	l.deployed = stubbed
-	l.view.Started(l.describeLive(asm.Manifest, time.Since(began)))
+	l.started(l.describeLive(asm.Manifest, time.Since(began)))
 	if !l.noLint {
 		l.code.Store(l.watchCode(ctx, l.project))
 		defer l.code.Load().wait()
@@ -389,7 +395,7 @@ const refusedByPolicy = "is not authorized to perform"
 
 // connect registers this machine as the one that runs the stage's functions.
 func (l *live) connect(ctx context.Context, fresh bool) error {
-	only, err := l.chosen()
+	only, err := l.chosen(l.asm.Manifest)
 	if err != nil {
 		return err
 	}
@@ -472,20 +478,11 @@ func (l *live) turn() (instance, former string, err error) {
 }
 
 // chosen are the ids of the functions of --only; nil: all.
-func (l *live) chosen() ([]string, error) {
-	var chosen, known []string
-	for _, f := range l.asm.Manifest.Functions {
-		if f.Live {
-			known = append(known, f.ID)
-		}
+func (l *live) chosen(m *cfn.Manifest) ([]string, error) {
+	if len(l.only) == 0 {
+		return nil, nil
 	}
-	for _, name := range l.only {
-		if !slices.Contains(known, name) {
-			return nil, problemf("", "--only: there is no live function %q%s; there are %s", name, didYouMean(name, known), strings.Join(known, ", "))
-		}
-		chosen = append(chosen, name)
-	}
-	return chosen, nil
+	return l.namedFunctions("--only", l.only, m)
 }
 
 func isNetwork(err error) bool {

@@ -28,7 +28,7 @@ func (l *live) describeLive(m *cfn.Manifest, took time.Duration) started {
 // startedLive is Started of live mode.
 func (v *humanView) startedLive(s started) {
 	v.printf("\n%s  stage %s\n  %s\n%s\nReady in %s. What you save is live at the next invocation; Ctrl-C stops.\n\n", v.bold.Sprint(s.App), v.bold.Sprint(s.Stage),
-		v.dim.Sprintf("live: %s of %s run on this machine", count(len(s.Functions), "function"), s.Region), v.sites(s.Sites), seconds(s.Seconds))
+		v.dim.Sprintf("live: %s of %s run on this machine", count(len(s.Functions), "function"), s.Region), v.sites(s.Sites)+v.inspectedText(s.Inspect), seconds(s.Seconds))
 }
 
 // change is how what stacks.star says differs from what AWS has.

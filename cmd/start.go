@@ -26,6 +26,7 @@ func startCommand(t *tool) *cobra.Command {
 	var port int
 	var keys []string
 	var noLint, reset, noIAM bool
+	var inspect inspectFlag
 	command := &cobra.Command{
 		Use:   "start [FILE]",
 		Short: "Run the app's functions on this machine and reload what you save",
@@ -40,17 +41,25 @@ that changes in AWS is shown; ENTER deploys it, or --auto does. When start ends,
 Without AWS credentials, or with --local, everything happens on this machine: nothing is deployed, nothing leaves it. Each
 Api has a port here, and a saved stacks.star is synthesized again in the running process.
 
+With --inspect, a debugger can follow the functions: each has a port that stays the same while code is reloaded, a function
+has one process, and its time stands still while a debugger is attached. .vscode/launch.json is written when there is none.
+
 The project's own ESLint and type check run beside it and never hold a reload up (--no-lint leaves them out).`,
-		Example: "  sst start\n  sst start --auto\n  sst start --local --port 8080",
-		Args:    atMostFile,
+		Example: "  sst start\n  sst start --auto\n  sst start --local --port 8080\n  sst start --local --inspect web/Export",
+		Args: func(c *cobra.Command, args []string) error {
+			_, files := inspect.files(t, args)
+			return atMostFile(c, files)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			if port < 0 || port > 65535 {
 				return usagef("--port takes a number from 0 (any free port) to 65535, got %d", port)
 			}
-			p, err := t.open(c.Context(), args)
+			functions, files := inspect.files(t, args)
+			p, err := t.open(c.Context(), files)
 			if err != nil {
 				return err
 			}
+			inspection := inspection{on: c.Flags().Changed("inspect"), names: functions}
 			why := "as --local says"
 			if !local {
 				source, err := t.credentialSource(c.Context())
@@ -61,7 +70,7 @@ The project's own ESLint and type check run beside it and never hold a reload up
 				case source != "" && restore:
 					return t.restore(c.Context(), p)
 				case source != "":
-					on.starter = &starter{tool: t, project: p, live: &on, noLint: noLint, noted: map[string]bool{}}
+					on.starter = &starter{tool: t, project: p, live: &on, noLint: noLint, noted: map[string]bool{}, inspection: inspection}
 					return on.starter.run(c.Context())
 				}
 				why = "no AWS credentials are configured"
@@ -69,7 +78,7 @@ The project's own ESLint and type check run beside it and never hold a reload up
 			if restore {
 				return problemf("Set AWS_PROFILE or --profile.", "--restore deploys to AWS, and there are no credentials for it")
 			}
-			s := &starter{tool: t, project: p, port: port, why: why, keys: keys, noLint: noLint, reset: reset, noIAM: noIAM}
+			s := &starter{tool: t, project: p, port: port, why: why, keys: keys, noLint: noLint, reset: reset, noIAM: noIAM, only: on.only, inspection: inspection}
 			return s.run(c.Context())
 		},
 	}
@@ -80,6 +89,8 @@ The project's own ESLint and type check run beside it and never hold a reload up
 	command.Flags().StringArrayVar(&keys, "jwks", nil, "public keys of an issuer of tokens, from `[ISSUER=]FILE_OR_URL`; may be given again")
 	command.Flags().BoolVar(&on.auto, "auto", false, "deploy what a saved stacks.star changes without waiting for ENTER, unless data would be lost")
 	command.Flags().StringArrayVar(&on.only, "only", nil, "run this `FUNCTION` (\"web/Export\") and leave the others to other developers; may be given again")
+	command.Flags().Var(&inspect, "inspect", "let a debugger follow this `[FUNCTION]` (\"web/Export\" or its handler), or every Node function; may be given again")
+	command.Flags().Lookup("inspect").NoOptDefVal = "true"
 	command.Flags().BoolVar(&on.takeOver, "take-over", false, "take the functions from another developer who runs them")
 	command.Flags().BoolVarP(&on.yes, "yes", "y", false, "do not ask on a stage that is not your own")
 	command.Flags().BoolVar(&restore, "restore", false, "put the functions' code back in the place of their stubs, and end")
@@ -113,6 +124,10 @@ type starter struct {
 	live    *live // nil: it is local
 	mode    purpose
 	noted   map[string]bool // what was said about functions
+	only    []string        // of --only, where it means nothing
+
+	inspection  inspection
+	toldInspect map[string]string // addresses that were told, by function; nil until Started
 
 	// reloaded is called when a saved stacks.star is served; nil: nobody waits for that.
 	reloaded func(ctx context.Context, asm *cfn.Assembly) error
@@ -190,10 +205,19 @@ func (s *starter) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.namedFunctions("--only", s.only, asm.Manifest); err != nil {
+		return err
+	}
+	if len(s.only) > 0 {
+		s.view.Notice("--only is for a stage in AWS that several developers share; here every function runs on this machine.")
+	}
+	if err := s.inspect(asm.Manifest); err != nil {
+		return err
+	}
 	if err := s.serve(ctx, synthesis, asm); err != nil {
 		return err
 	}
-	s.view.Started(s.describe(time.Since(began)))
+	s.started(s.describe(time.Since(began)))
 	if !s.noLint {
 		s.code.Store(s.watchCode(ctx, s.project))
 		defer s.code.Load().wait()
@@ -283,6 +307,7 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 		os.RemoveAll(s.asm.Dir)
 	}
 	s.asm = asm
+	s.tellInspected()
 	if s.live == nil {
 		if err := s.tellMissingSecrets(ctx, asm.Manifest); err != nil {
 			return err
@@ -413,6 +438,7 @@ type started struct {
 	Functions []startedFn      `json:"functions"` // those without a route
 	Schedules []startedTrigger `json:"schedules"`
 	Sites     []startedSite    `json:"sites"`
+	Inspect   []startedInspect `json:"inspect,omitempty"`
 	Seconds   float64          `json:"seconds"`
 }
 
