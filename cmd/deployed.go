@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -77,11 +78,11 @@ func logsCommand(t *tool) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "logs FUNCTION",
 		Short: "Print the log of a deployed function",
-		Long: `Print what a deployed function has logged, oldest first, on stdout. FUNCTION is its id ("web/Export"), its handler
-("src/export.main") or its name.
+		Long: `Print what a function has logged, oldest first, on stdout: that of the running sst start --local, else, or when --stage names another
+stage, the one that is deployed. FUNCTION is its id ("web/Export"), its handler ("src/export.main") or its name.
 
 --since says how far back; --tail goes on with what comes, until Ctrl-C. --filter takes a pattern of CloudWatch Logs, which finds
-a word or a "phrase in quotes".`,
+a word or a "phrase in quotes"; of a local function, a text that the line contains.`,
 		Example: "  sst logs web/Export --since 1h\n  sst logs src/export.main --tail --filter ERROR --stage prod",
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) != 1 {
@@ -90,6 +91,9 @@ a word or a "phrase in quotes".`,
 			return nil
 		},
 		RunE: func(c *cobra.Command, args []string) error {
+			if there := t.runningLocally(); there != nil {
+				return t.localLogs(c.Context(), there, args[0], time.Now().Add(-since), strings.Trim(filter, `"`), tail)
+			}
 			f, err := t.deployedFunction(c.Context(), args[0])
 			if err != nil {
 				return err
@@ -102,6 +106,42 @@ a word or a "phrase in quotes".`,
 	c.Flags().StringVar(&filter, "filter", "", "`PATTERN` of what to print")
 	return c
 }
+
+// localLogs prints what a function of the running start has printed; it keeps the last lines.
+func (t *tool) localLogs(ctx context.Context, there *running, name string, from time.Time, filter string, tail bool) error {
+	id, isSource, err := there.find(name)
+	if err != nil {
+		return err
+	}
+	if isSource {
+		return problemf("", "%s is no function", id)
+	}
+	for after := 0; ; {
+		lines, err := there.logs(ctx, id, after)
+		if ctx.Err() != nil && tail {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		for _, line := range lines {
+			after = line.Number
+			if !line.Time.Before(from) && strings.Contains(line.Line, filter) {
+				t.view.LogLine(id, line.Time, line.Line)
+			}
+		}
+		if !tail {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(localLogPoll):
+		}
+	}
+}
+
+const localLogPoll = 300 * time.Millisecond
 
 // Logs are read by polling, which needs one permission and works through every endpoint: CloudWatch takes
 // longer than a second to show a line anyway. Lines come up to lateLines later than others with the same time.

@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -166,6 +167,22 @@ func (t *tool) running(ctx context.Context) (*running, error) {
 	return nil, err
 }
 
+// runningLocally is the local start of the project and the chosen stage; nil when there is none.
+func (t *tool) runningLocally() *running {
+	file, err := t.findFile(nil)
+	if err != nil {
+		return nil
+	}
+	if file, err = filepath.EvalSymlinks(file); err != nil {
+		return nil
+	}
+	there, err := runningIn(filepath.Dir(file))
+	if err != nil || there.Lambda == "" || t.stage != "" && t.stage != there.Stage {
+		return nil
+	}
+	return there
+}
+
 // runningIn reads what runs in the project with this root; fs.ErrNotExist when nothing does.
 func runningIn(root string) (*running, error) {
 	data, err := os.ReadFile(filepath.Join(root, ".sst", "start.json"))
@@ -298,6 +315,40 @@ func (t *tool) send(ctx context.Context, there *running, d runtime.Delivery) err
 			return nil
 		}
 	}
+}
+
+// logs are the lines that a function of the running start has printed behind a number.
+func (r *running) logs(ctx context.Context, id string, after int) ([]runtime.LogLine, error) {
+	query := url.Values{"function": {id}, "after": {strconv.Itoa(after)}}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Lambda+"/sst/logs?"+query.Encode(), nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+r.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, problemf(startFirst, "the running sst start does not answer: %v", err)
+	}
+	defer res.Body.Close()
+	if res.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return nil, problemf("", "the running sst start gives no log: %s", bytes.TrimSpace(text))
+	}
+	var lines []runtime.LogLine
+	for each := json.NewDecoder(res.Body); ; {
+		var line runtime.LogLine
+		if err := each.Decode(&line); err == io.EOF {
+			return lines, nil
+		} else if err != nil {
+			return nil, problemf("", "the answer of the running sst start ended before it was complete: %v", err)
+		}
+		lines = append(lines, line)
+	}
+}
+
+// logText is a line as people read it.
+func logText(line runtime.LogLine) string {
+	return line.Time.Local().Format("15:04:05.000") + " " + line.Line
 }
 
 // invoke runs a function and prints its answer.

@@ -8,6 +8,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -25,7 +26,7 @@ const editorTime = 15 * time.Minute
 
 func (t *tool) editorActions() lsp.Actions {
 	last := &editorBuild{out: t.out, dir: t.Dir}
-	return lsp.Actions{Invoke: t.editorInvoke, URL: editorURL, Stage: editorStage, Built: last.made}
+	return lsp.Actions{Invoke: t.editorInvoke, Logs: t.editorLogs, URL: editorURL, Stage: editorStage, Built: last.made}
 }
 
 // editorInvoke runs a function of the running start, or sends to a source, as sst invoke does.
@@ -84,6 +85,51 @@ func editorURL(root, id string) (string, error) {
 		}
 	}
 	return "", errors.New(id + " does not run. The running sst start has another app, or the API is newer than it.")
+}
+
+// editorLogs writes what a function of the running start has printed last into a file of the project's state.
+func (t *tool) editorLogs(root, id string) (string, error) {
+	there, err := runningForEditor(root)
+	if err != nil {
+		return "", err
+	}
+	if there.Lambda == "" {
+		return "", inOneLine(problemf("`sst logs "+id+"` in a terminal prints the log in AWS.", "the running sst start is live"))
+	}
+	id, isSource, err := there.find(id)
+	if err == nil && isSource {
+		err = fmt.Errorf("%s is no function", id)
+	}
+	if err != nil {
+		return "", inOneLine(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	lines, err := there.logs(ctx, id, 0)
+	if err != nil {
+		return "", inOneLine(err)
+	}
+	if len(lines) == 0 {
+		return "", fmt.Errorf("%s has printed nothing since sst start began", id)
+	}
+	var text strings.Builder
+	for _, line := range lines {
+		text.WriteString(logText(line) + "\n")
+	}
+	dir := filepath.Join(root, ".sst", "logs")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, strings.Map(inFileName, id)+".log")
+	return file, writeFileAtomic(file, []byte(text.String()), 0o600)
+}
+
+// inFileName leaves what every file system takes.
+func inFileName(r rune) rune {
+	if strings.ContainsRune(`/\:*?"<>|{} `, r) || r < ' ' {
+		return '-'
+	}
+	return r
 }
 
 // editorStage is the stage that is saved in a project.

@@ -24,7 +24,17 @@ func TestEditorActions(t *testing.T) {
 		t.Errorf("nothing is built: %+v", built)
 	}
 
+	if _, err := do.Logs(root, "web/Export"); err == nil || !strings.Contains(err.Error(), "Run `sst start`") {
+		t.Errorf("nothing runs: %v", err)
+	}
+
 	lambda := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/sst/logs" {
+			if r.URL.Query().Get("function") == "web/Export" && r.Header.Get("Authorization") == "Bearer secret" {
+				_, _ = w.Write([]byte(`{"number":1,"time":"2030-01-02T03:04:05Z","line":"hello"}` + "\n"))
+			}
+			return
+		}
 		if r.URL.Path != "/2015-03-31/functions/web/Export/invocations" {
 			t.Errorf("asked for %s", r.URL.Path)
 		}
@@ -41,7 +51,7 @@ func TestEditorActions(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(".sst/start.json", `{"lambda":"`+lambda.URL+`","apis":{"web/Api":"http://localhost:3000"},"functions":[{"id":"web/Export","handler":"src/export.run"}]}`)
+	write(".sst/start.json", `{"lambda":"`+lambda.URL+`","token":"secret","apis":{"web/Api":"http://localhost:3000"},"functions":[{"id":"web/Export","handler":"src/export.run"},{"id":"web/Silent","handler":"src/silent.run"}]}`)
 	for _, name := range []string{"web/Export", "src/export.run"} {
 		answer, logs, err := do.Invoke(context.Background(), root, name, "{}")
 		if answer != `{"ok":true}` || logs != "line\n" || err != nil {
@@ -50,6 +60,13 @@ func TestEditorActions(t *testing.T) {
 	}
 	if _, _, err := do.Invoke(context.Background(), root, "web/Exprot", "{}"); err == nil || !strings.Contains(err.Error(), `did you mean "web/Export"?`) {
 		t.Errorf("misspelt: %v", err)
+	}
+	file, err := do.Logs(root, "web/Export")
+	if text, _ := os.ReadFile(file); err != nil || filepath.Base(file) != "web-Export.log" || !strings.HasSuffix(string(text), ".000 hello\n") {
+		t.Errorf("log: %s: %q, %v", file, text, err)
+	}
+	if _, err := do.Logs(root, "web/Silent"); err == nil || !strings.Contains(err.Error(), "printed nothing") {
+		t.Errorf("log of a silent function: %v", err)
 	}
 	for _, id := range []string{"web/Api", "Api"} {
 		if address, err := do.URL(root, id); address != "http://localhost:3000" || err != nil {

@@ -109,7 +109,7 @@ func (s *Server) capabilities() *protocol.InitializeResult {
 			SelectionRangeProvider: protocol.Boolean(true),
 		},
 	}
-	if do := s.opts.Actions; do.Invoke != nil || do.URL != nil || do.Built != nil {
+	if do := s.opts.Actions; do.Invoke != nil || do.Logs != nil || do.URL != nil || do.Built != nil {
 		result.Capabilities.CodeLensProvider = &protocol.CodeLensOptions{}
 		result.Capabilities.ExecuteCommandProvider = protocol.ExecuteCommandOptions{Commands: commands}
 	}

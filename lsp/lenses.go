@@ -24,6 +24,8 @@ import (
 type Actions struct {
 	// Invoke runs a function, by id or handler, or sends to a source of events; event is JSON, or what is sent. It gives what came back and what was logged.
 	Invoke func(ctx context.Context, root, name, event string) (answer, logs string, err error)
+	// Logs gives a file with what a function of the running start has printed last.
+	Logs func(root, id string) (file string, err error)
 	// URL is where an API with this id answers.
 	URL func(root, id string) (string, error)
 	// Stage is the developer's own stage of a project, "" when there is none yet.
@@ -48,11 +50,12 @@ type Resource struct {
 // Commands of the lenses. Their one argument is a lensTarget.
 const (
 	commandInvoke   = "sst.invoke"
+	commandLogs     = "sst.logs"
 	commandOpen     = "sst.openUrl"
 	commandTemplate = "sst.openTemplate"
 )
 
-var commands = []string{commandInvoke, commandOpen, commandTemplate}
+var commands = []string{commandInvoke, commandLogs, commandOpen, commandTemplate}
 
 // lensTarget is what a command is about.
 type lensTarget struct {
@@ -85,8 +88,13 @@ func (c *call) codeLens(p *protocol.CodeLensParams) (any, error) {
 		id, at := ids[made.Expr], a.doc.rangeOf(made.Span, c.client.utf8)
 		switch {
 		case id == "":
-		case made.Callee == "sst.Function" && do.Invoke != nil:
-			add(at, "Invoke", commandInvoke, lensTarget{Name: id})
+		case made.Callee == "sst.Function" || made.Callee == "sst.Cron":
+			if do.Invoke != nil {
+				add(at, "Invoke", commandInvoke, lensTarget{Name: id})
+			}
+			if do.Logs != nil {
+				add(at, "Logs", commandLogs, lensTarget{Name: id})
+			}
 		case slices.Contains(sent, made.Callee) && do.Invoke != nil:
 			add(at, "Send {}", commandInvoke, lensTarget{Name: id, Event: "{}"})
 		case (made.Callee == "sst.Api" || made.Callee == "sst.ApiV1") && do.URL != nil:
@@ -195,6 +203,14 @@ func (c *call) executeCommand(p *protocol.ExecuteCommandParams) (any, error) {
 			s.say("window/showMessage", protocol.MessageTypeInfo, clipped(target.Name+answered(answer)))
 			return nil, nil
 		}), nil
+	case p.Command == commandLogs && do.Logs != nil:
+		file, err := do.Logs(target.Root, target.Name)
+		if err != nil {
+			s.say("window/showMessage", protocol.MessageTypeError, err.Error())
+			return nil, nil
+		}
+		c.show(uriOf(file), false)
+		return nil, nil
 	case p.Command == commandOpen && do.URL != nil:
 		address, err := do.URL(target.Root, target.Name)
 		if err != nil {

@@ -44,6 +44,7 @@ type Server struct {
 	calls   sync.Map // request id -> *call
 	due     sync.Map // dueKey -> time a rate fires next
 	events  *events
+	logs    logs
 	factory *factory
 	codes   *codes
 	runner  *runner
@@ -206,6 +207,7 @@ func (s *Server) listen() error {
 	mux.Handle("/relay", s.relay)
 	mux.HandleFunc(deliverPath, s.serveDeliver)
 	mux.HandleFunc(EnvironmentPath, s.serveEnvironment)
+	mux.HandleFunc(logsPath, s.serveLogs)
 	mux.HandleFunc("/", s.serveLambda)
 	s.lambda = "http://" + l.Addr().String()
 	s.relayTo = "ws://" + l.Addr().String() + "/relay"
@@ -430,6 +432,7 @@ func (s *Server) line(c *call, stderr bool, line string) {
 			c.tail([]byte(line + "\n"))
 		}
 	}
+	s.logs.add(event)
 	s.events.log(event)
 }
 
