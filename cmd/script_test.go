@@ -135,8 +135,8 @@ func condition(name string) (bool, error) {
 	if name == "registry" {
 		return registry(), nil
 	}
-	if name == "aws-sdk-js" {
-		_, err := os.Stat(filepath.Join(npmTools(), "..", "@aws-sdk", "client-s3", "package.json"))
+	if module := map[string]string{"aws-sdk-js": "@aws-sdk/client-s3", "vscode-jsonrpc": "vscode-languageserver-protocol"}[name]; module != "" {
+		_, err := os.Stat(filepath.Join(npmTools(), "..", module, "package.json"))
 		if err != nil {
 			if _, said := skips.LoadOrStore(name, true); !said {
 				fmt.Printf("scripts with [%s] are skipped: %v\n", name, err)
