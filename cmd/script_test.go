@@ -63,6 +63,8 @@ func TestMain(m *testing.M) {
 //	npm-pack FOLDER FILE         an archive of a package as npm pack makes it; the same bytes each time
 //	listen VAR                   take a port until the script ends; its number goes to VAR
 //	stubs                        what `sst start` would deploy on AWS, into .sst/out (live_test.go)
+//	terminal [-when PATTERN] SIZE ARG...  the tool in a process of its own on a terminal of 80x24, say; its screen at the end is stdout, as is that
+//	                             of when the pattern was first there, at which point it gets Ctrl-C (terminal_test.go)
 //	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
 // and the conditions [node], [npm], [aws-sdk-js], [dynalite], [registry] (npm can fetch) and [all]: what takes long or needs the network, run by make test-all.
@@ -115,6 +117,7 @@ func TestScripts(t *testing.T) {
 			"npm-pack":  scriptNpmPack,
 			"listen":    scriptListen,
 			"cloud":     scriptCloud,
+			"terminal":  scriptTerminal,
 			"stubs":     scriptStubs,
 		},
 	})
