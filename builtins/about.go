@@ -346,7 +346,7 @@ func constructMembers(kind string) map[string]*interp.Definition {
 						if !ok || name == "" || nested[id.Name] == nil {
 							break
 						}
-						inner := &interp.File{Path: path, Statements: []interp.Statement{{Stmts: []syntax.Stmt{nested[id.Name]}}}}
+						inner := &interp.File{Path: path, Statements: []interp.Statement{interp.NewStatement(nested[id.Name])}}
 						if o := inner.Outline(); len(o.Definitions) > 0 && found[name] == nil {
 							found[name] = &o.Definitions[0]
 						}
@@ -384,7 +384,7 @@ var sharedMembers = sync.OnceValue(func() map[string]*interp.Definition {
 						if !ok || nested[id.Name] == nil {
 							continue
 						}
-						inner := &interp.File{Path: path, Statements: []interp.Statement{{Stmts: []syntax.Stmt{nested[id.Name]}}}}
+						inner := &interp.File{Path: path, Statements: []interp.Statement{interp.NewStatement(nested[id.Name])}}
 						if o := inner.Outline(); len(o.Definitions) > 0 && o.Definitions[0].Doc.Summary != "" {
 							found[given.X.(*syntax.Ident).Name] = &o.Definitions[0]
 						}

@@ -301,7 +301,7 @@ func memberOf(e syntax.Expr, nested map[string]*syntax.DefStmt) interp.Shape {
 	if def == nil {
 		return nil
 	}
-	file := &interp.File{Statements: []interp.Statement{{Stmts: []syntax.Stmt{def}}}}
+	file := &interp.File{Statements: []interp.Statement{interp.NewStatement(def)}}
 	outline := file.Outline()
 	if len(outline.Definitions) == 0 {
 		return nil

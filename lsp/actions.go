@@ -31,7 +31,8 @@ func (c *call) codeAction(p *protocol.CodeActionParams) (any, error) {
 		return actions, nil
 	}
 	from, to := a.doc.offset(p.Range.Start, c.client.utf8), a.doc.offset(p.Range.End, c.client.utf8)
-	for _, d := range c.diagnose(a) {
+	found, _ := c.diagnose(a, func() bool { return c.ctx.Err() != nil })
+	for _, d := range found {
 		area := a.doc.rangeOf(d.Span, c.client.utf8)
 		start, end := a.doc.offset(area.Start, c.client.utf8), a.doc.offset(area.End, c.client.utf8)
 		if end < from || start > to {

@@ -371,11 +371,6 @@ func (r *completions) value(v string) {
 
 // names completes what is in scope.
 func (r *completions) names() {
-	scope := r.c.a.outlined()
-	globals := map[string]bool{}
-	for i := range scope.Definitions {
-		globals[scope.Definitions[i].Name] = true
-	}
 	env := r.call.snapshot.env(r.c.a)
 	for _, name := range r.c.scope.Visible(r.c.lookup) {
 		if !matches(r.typed, name) {
@@ -384,7 +379,7 @@ func (r *completions) names() {
 		_, predeclared := env.Globals[name]
 		c := candidate{label: name, kind: protocol.CompletionItemKindVariable, rank: 2}
 		switch {
-		case globals[name]:
+		case r.c.scope.Defines(name):
 			c.rank = 3
 		case predeclared:
 			c.rank, c.kind = 4, protocol.CompletionItemKindModule
@@ -610,5 +605,5 @@ func (c *call) analyse(id protocol.TextDocumentIdentifier) *analysis {
 	if !ok {
 		return nil
 	}
-	return c.snapshot.analyse(path)
+	return c.snapshot.fresh(path)
 }

@@ -278,10 +278,7 @@ func (s *snapshot) patch(c *cursor) {
 	statement := interp.ParseChunk(c.a.doc.path, interp.Chunk{Line: c.a.file.Statements[index].Line, Text: text})
 	statement.Error = nil // else every name in it counts as one that it may assign
 	statement.Offset = c.start
-	statements := append([]interp.Statement(nil), c.a.file.Statements...)
-	statements[index] = statement
-	file := interp.Assemble(c.a.doc.path, c.a.doc.src, statements)
-	c.scope = interp.Infer(file, s.env(c.a))
+	c.scope.Update(c.a.file.With(index, statement), s.env(c.a)) // until the next request
 	c.lookup = c.a.doc.place(c.start + begin)
 }
 

@@ -19,7 +19,8 @@ import (
 	"sst/starlark/diag"
 )
 
-// publish sends the diagnostics of a file as it is now. The worker calls it.
+// publish sends the diagnostics of a file as it is now. The worker calls it. It gives way to requests and to newer texts; what
+// it has found out by then stays known.
 func (s *Server) publish(path string) {
 	s.mu.Lock()
 	current := s.current
@@ -28,18 +29,31 @@ func (s *Server) publish(path string) {
 	if doc == nil {
 		return // closed meanwhile
 	}
+	old := func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.current.open[path] != doc
+	}
 	params := &protocol.PublishDiagnosticsParams{
 		URI: protocolURI(doc.uri), Version: protocol.NewOptional(doc.version), Diagnostics: []protocol.Diagnostic{},
 	}
+	done := true
 	defer func() {
 		if fault := recover(); fault != nil {
 			s.opts.Logger.Error("diagnostics", "file", path, "fault", fault)
 			return
 		}
-		s.out.notify("textDocument/publishDiagnostics", params)
+		switch {
+		case done:
+			s.out.notify("textDocument/publishDiagnostics", params)
+		case !old(): // else the change has asked for them
+			s.diagnoseSoon(path, 0)
+		}
 	}()
 	c := &call{server: s, client: s.client, snapshot: current}
-	for _, d := range c.diagnose(current.analyse(path)) {
+	var found diag.List
+	found, done = c.diagnose(current.fresh(path), func() bool { return len(s.queue) > 0 || old() })
+	for _, d := range found {
 		params.Diagnostics = append(params.Diagnostics, c.diagnostic(doc, d))
 	}
 }
@@ -48,7 +62,8 @@ func (s *Server) publish(path string) {
 func (c *call) pullDiagnostics(p *protocol.DocumentDiagnosticParams) (any, error) {
 	report := &protocol.RelatedFullDocumentDiagnosticReport{FullDocumentDiagnosticReport: protocol.FullDocumentDiagnosticReport{Kind: "full", Items: []protocol.Diagnostic{}}}
 	if a := c.analyse(p.TextDocument); a != nil {
-		for _, d := range c.diagnose(a) {
+		found, _ := c.diagnose(a, func() bool { return c.ctx.Err() != nil })
+		for _, d := range found {
 			report.Items = append(report.Items, c.diagnostic(a.doc, d))
 		}
 	}
@@ -80,25 +95,37 @@ func (c *call) diagnostic(doc *document, d *diag.Diagnostic) protocol.Diagnostic
 }
 
 // diagnose finds what is wrong in a file: what the build's check finds, and
-// files that are not there.
-func (c *call) diagnose(a *analysis) diag.List {
+// files that are not there. It gives up when stop says so.
+func (c *call) diagnose(a *analysis, stop func() bool) (found diag.List, done bool) {
 	if a == nil || c.snapshot.opts.PreludeDir != "" && filepath.Dir(a.doc.path) == c.snapshot.opts.PreludeDir {
-		return nil
+		return nil, true
 	}
-	found := slices.Clone(a.file.Errors)
-	found = append(found, a.inf.Check()...)
+	checked, done := a.inf.CheckUntil(stop)
+	if !done {
+		return nil, false
+	}
+	found = append(slices.Clone(a.file.Errors), checked...)
 	found = append(found, c.loads(a)...)
 	if !c.snapshot.isPrelude(a.doc.path) {
+		for i := range a.file.Statements {
+			if stop() {
+				return nil, false
+			}
+			c.handlersOf(a, i) // keeps them
+			found = append(found, c.deprecated(a, i)...)
+		}
 		found = append(found, c.handlerProblems(a)...)
-		found = append(found, c.deprecated(a)...)
+		if stop() {
+			return nil, false
+		}
 		found = append(found, c.lint(a)...)
 	}
-	return found.Sorted()
+	return found.Sorted(), true
 }
 
 // lint is what sst lint finds in a file, but for loaded names, which loads has found.
 func (c *call) lint(a *analysis) diag.List {
-	return slices.DeleteFunc(interp.Lint(a.file, c.loadedElsewhere(a)), func(d *diag.Diagnostic) bool { return d.Code == "unused-load" })
+	return slices.DeleteFunc(a.file.LintAgain(c.loadedElsewhere(a)), func(d *diag.Diagnostic) bool { return d.Code == "unused-load" })
 }
 
 // loadedElsewhere says whether another file of the project loads a name. It looks when it is first asked, which is for a
@@ -139,49 +166,70 @@ func (c *call) loads(a *analysis) diag.List {
 	if a.outlined().Partial {
 		return found // a statement that does not parse may use them
 	}
-	for _, b := range c.namesOf(a).bindings {
-		if b.module != "" && len(b.places) == 1 && !strings.HasPrefix(filepath.Base(a.doc.path), "_") {
-			found = append(found, &diag.Diagnostic{
-				Severity: diag.Note, Code: "unused-load", Summary: "Unused name", Detail: fmt.Sprintf("Nothing uses %q.", b.name),
-				Span: diag.Span{Start: a.doc.place(b.from.start), End: a.doc.place(b.from.end)},
-			})
+	if strings.HasPrefix(filepath.Base(a.doc.path), "_") {
+		return found // there to load names for others
+	}
+	for _, l := range a.outlined().Loads {
+		for _, name := range l.Names {
+			if !a.inf.Reads(name.As) {
+				found = append(found, &diag.Diagnostic{
+					Severity: diag.Note, Code: "unused-load", Summary: "Unused name", Detail: fmt.Sprintf("Nothing uses %q.", name.As), Span: name.Span,
+				})
+			}
 		}
 	}
 	return found
 }
 
-// deprecated reports uses of what the CDK has deprecated.
-func (c *call) deprecated(a *analysis) diag.List {
+// What is kept of a statement, and under which key.
+type (
+	deprecatedKey struct{} // bool: it uses nothing that is deprecated
+	handlersKey   struct{} // []handlerUse
+)
+
+// deprecated reports uses of what the CDK has deprecated in a statement.
+func (c *call) deprecated(a *analysis, i int) diag.List {
 	var found diag.List
-	for i := range a.file.Statements {
-		for _, stmt := range a.file.Statements[i].Stmts {
+	looked := false
+	look := func() bool {
+		looked = true
+		for _, stmt := range a.file.Statements[i].Stmts() {
 			syntax.Walk(stmt, func(n syntax.Node) bool {
 				if call, ok := n.(*syntax.CallExpr); ok {
 					found = append(found, deprecatedKeywords(a, call)...)
 				}
-				dot, ok := n.(*syntax.DotExpr)
-				if !ok || !strings.HasPrefix(interp.DottedName(dot), "cdk.") {
-					return true
-				}
-				name := dot.Name
-				at := diag.Position{File: a.doc.path, Line: int(name.NamePos.Line), Col: int(name.NamePos.Col)}
-				owner := a.inf.Shape(dot.X, at)
-				if owner == nil {
-					return true
-				}
-				if reason := builtins.Deprecated(owner, name.Name); reason != "" {
-					end := at
-					end.Col += len(name.Name)
-					found = append(found, &diag.Diagnostic{
-						Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s.%s is deprecated: %s", owner.Kind(), name.Name, reason),
-						Span: diag.Span{Start: at, End: end}, Hint: instead(reason, owner),
-					})
+				if dot, ok := n.(*syntax.DotExpr); ok && strings.HasPrefix(interp.DottedName(dot), "cdk.") {
+					found = append(found, deprecatedMember(a, dot)...)
 				}
 				return true
 			})
 		}
+		return len(found) == 0
+	}
+	if !interp.Get(a.inf.NotesOf(i), deprecatedKey{}, look) && !looked {
+		look()
 	}
 	return found
+}
+
+// deprecatedMember reports a member of a module or class that the CDK has deprecated.
+func deprecatedMember(a *analysis, dot *syntax.DotExpr) diag.List {
+	name := dot.Name
+	at := diag.Position{File: a.doc.path, Line: int(name.NamePos.Line), Col: int(name.NamePos.Col)}
+	owner := a.inf.Shape(dot.X, at)
+	if owner == nil {
+		return nil
+	}
+	reason := builtins.Deprecated(owner, name.Name)
+	if reason == "" {
+		return nil
+	}
+	end := at
+	end.Col += len(name.Name)
+	return diag.List{&diag.Diagnostic{
+		Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s.%s is deprecated: %s", owner.Kind(), name.Name, reason),
+		Span: diag.Span{Start: at, End: end}, Hint: instead(reason, owner),
+	}}
 }
 
 // deprecatedKeywords reports keywords of a call that the CDK has deprecated.
@@ -274,33 +322,71 @@ func (c *call) handlerProblems(a *analysis) diag.List {
 	return found
 }
 
+// handlerUse is a handler in a statement.
+type handlerUse struct {
+	literal *syntax.Literal
+	handler string
+}
+
 // handlers visits the handler strings of a file.
 func (c *call) handlers(a *analysis, visit func(*syntax.Literal, string)) {
-	o := a.outlined()
-	for i := range o.Calls {
-		call := &o.Calls[i]
-		cur := &cursor{a: a, scope: a.inf, lookup: call.Span.Start}
-		fn := a.inf.Shape(call.Expr.Fn, call.Span.Start)
-		if fn == nil || fn.Signature() == nil {
+	for i := range a.file.Statements {
+		list := c.handlersOf(a, i)
+		if len(list) == 0 {
 			continue
 		}
-		position := 0
-		for _, arg := range call.Expr.Args {
-			f := &frame{callee: call.Callee, position: position}
-			value := arg
-			if b, ok := arg.(*syntax.BinaryExpr); ok && b.Op == syntax.EQ {
-				if id, ok := b.X.(*syntax.Ident); ok {
-					f.keyword, value = id.Name, b.Y
-				}
-			} else {
-				position++
-			}
-			p := parameterOf(fn.Signature(), f)
-			if p == nil || p.Type != nil {
-				continue
-			}
-			cur.handlersIn(want{name: p.Name, doc: cur.resolveDoc(call.Callee, p.Doc)}, value, visit)
+		a.file.Statements[i].Stmts() // puts their places right
+		for _, h := range list {
+			visit(h.literal, h.handler)
 		}
+	}
+}
+
+// handlersOf are the handler strings of a statement.
+func (c *call) handlersOf(a *analysis, i int) []handlerUse {
+	return interp.Get(a.inf.NotesOf(i), handlersKey{}, func() []handlerUse {
+		var list []handlerUse
+		for _, stmt := range a.file.Statements[i].Stmts() {
+			syntax.Walk(stmt, func(n syntax.Node) bool {
+				if call, ok := n.(*syntax.CallExpr); ok {
+					handlersOfCall(a, call, func(l *syntax.Literal, handler string) { list = append(list, handlerUse{l, handler}) })
+				}
+				return true
+			})
+		}
+		return list
+	})
+}
+
+// handlersOfCall visits the handler strings among the arguments of a call of a dotted name.
+func handlersOfCall(a *analysis, call *syntax.CallExpr, visit func(*syntax.Literal, string)) {
+	callee := interp.DottedName(call.Fn)
+	if callee == "" {
+		return
+	}
+	start, _ := call.Fn.Span()
+	at := diag.Position{File: a.doc.path, Line: int(start.Line), Col: int(start.Col)}
+	fn := a.inf.Shape(call.Fn, at)
+	if fn == nil || fn.Signature() == nil {
+		return
+	}
+	cur := &cursor{a: a, scope: a.inf, lookup: at}
+	position := 0
+	for _, arg := range call.Args {
+		f := &frame{callee: callee, position: position}
+		value := arg
+		if b, ok := arg.(*syntax.BinaryExpr); ok && b.Op == syntax.EQ {
+			if id, ok := b.X.(*syntax.Ident); ok {
+				f.keyword, value = id.Name, b.Y
+			}
+		} else {
+			position++
+		}
+		p := parameterOf(fn.Signature(), f)
+		if p == nil || p.Type != nil {
+			continue
+		}
+		cur.handlersIn(want{name: p.Name, doc: cur.resolveDoc(callee, p.Doc)}, value, visit)
 	}
 }
 

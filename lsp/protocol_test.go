@@ -8,6 +8,7 @@ import (
 	"math/rand"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -289,31 +290,19 @@ func runeStart(s string, i int) int {
 	return i
 }
 
-// TestReparse: statements kept from the version before make the same file as parsing anew.
-func TestReparse(t *testing.T) {
+// TestReplaced: the lines of a text that was changed are those of the text.
+func TestReplaced(t *testing.T) {
 	random := rand.New(rand.NewSource(2))
-	text := strings.Repeat(sample, 3)
-	before := newDocument("/x.star", "", 0, []byte(text))
-	before.parsed()
-	for i := range 500 {
-		at := random.Intn(len(text) + 1)
-		piece := []string{"\n", "x", "(", "\"", "def f():\n  pass\n", "#"}[random.Intn(6)]
-		text = text[:at] + piece + text[min(len(text), at+random.Intn(4)):]
-		next := newDocument("/x.star", "", 0, []byte(text))
-		next.follow(before)
-		got, want := next.parsed(), newDocument("/x.star", "", 0, []byte(text)).parsed()
-		if len(got.Statements) != len(want.Statements) || got.Errors.Error() != want.Errors.Error() {
-			t.Fatalf("step %d: %d statements, want %d\n%v\n%v", i, len(got.Statements), len(want.Statements), got.Errors, want.Errors)
+	d := newDocument("/x.star", "", 0, []byte(strings.Repeat(sample, 3)))
+	for i := range 3000 {
+		start := random.Intn(len(d.src) + 1)
+		end := min(len(d.src), start+random.Intn(30)*random.Intn(2))
+		d = d.replaced(start, end, []string{"", "\n", "\r", "\r\n", "x", "a\nb\r"}[random.Intn(6)], 0)
+		if want := lineStarts(d.src); !slices.Equal(d.lines, want) {
+			t.Fatalf("step %d: lines begin at %v, want %v", i, d.lines, want)
 		}
-		for j := range got.Statements {
-			a, b := &got.Statements[j], &want.Statements[j]
-			if a.Line != b.Line || a.Offset != b.Offset || !bytes.Equal(a.Text, b.Text) || len(a.Stmts) != len(b.Stmts) {
-				t.Fatalf("step %d, statement %d: %+v, want %+v", i, j, a.Chunk, b.Chunk)
-			}
-		}
-		before = next
-		if len(text) > 2000 {
-			text = sample
+		if len(d.src) > 2000 || len(d.src) < 20 {
+			d = newDocument("/x.star", "", 0, []byte(sample))
 		}
 	}
 }

@@ -61,18 +61,17 @@ func (r *replay) file(path string, src []byte) {
 		others := definitionsWithout(parsed, i)
 		marks := marksOf(statement.Text)
 		doc := newDocument(path, uriOf(path), 0, slices.Concat(before, after))
-		doc.parsed()
+		s := newSnapshot(Options{}).with(doc)
+		s.analyse(path)
 		for n := 1; n <= len(statement.Text); n++ {
 			r.keys++
-			next := newDocument(path, uriOf(path), int32(n), slices.Concat(before, statement.Text[:n], []byte("\n"), after))
-			next.open = true
-			next.follow(doc)
-			doc = next
-			s := newSnapshot(Options{}).with(doc)
+			doc = newDocument(path, uriOf(path), int32(n), slices.Concat(before, statement.Text[:n], []byte("\n"), after))
+			doc.open = true
+			s = s.with(doc)
 			a := s.analyse(path)
 			c := &call{server: server, client: client{utf8: true}, snapshot: s}
 			for _, name := range others {
-				if a.outlined().Lookup(name) == nil {
+				if a.outlined().Lookup(name) == nil || !a.inf.Defines(name) {
 					r.t.Fatalf("%s: %q is gone after\n%s", path, name, statement.Text[:n])
 				}
 			}

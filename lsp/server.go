@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.lsp.dev/protocol"
+
+	"sst/builtins"
 )
 
 // Options are what the server is given. The zero value works.
@@ -97,6 +99,7 @@ func (s *Server) Serve(ctx context.Context, in io.Reader, out io.Writer) error {
 	s.out = &writer{out: out}
 	s.clicks, s.endClicks = context.WithCancel(ctx)
 	s.workers.Go(s.work)
+	go builtins.Env() // takes longer than the editor does to open a file
 	defer s.close()
 
 	type frame struct {

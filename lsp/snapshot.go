@@ -26,28 +26,31 @@ type snapshot struct {
 	// Only the worker touches these.
 	roots    map[string]string
 	analyses map[string]*analysis
+	latest   map[string]*analysis // shared by all snapshots: what was worked out last, for the next version to go on from
 }
 
-// analysis is what is known of one file.
+// analysis is what is known of one file. Its inference goes from version to version of the file: an analysis is for the
+// request that asked for it, and what outlives that request asks by name.
 type analysis struct {
 	doc     *document
 	root    string
 	file    *interp.File
 	inf     *interp.Inference
-	outline *interp.Outline
-	names   *names // nil until asked for
-	loading bool   // it is being worked out: files load each other
+	outline *interp.Outline         // nil until asked for
+	shapes  map[string]interp.Shape // of the globals, nil until asked for
+	names   *names                  // nil until asked for
+	loading bool                    // it is being worked out: files load each other
 }
 
 func newSnapshot(opts Options) *snapshot {
-	return (&snapshot{opts: opts, open: map[string]*document{}, disk: &disk{files: map[string]*document{}, stamps: map[string]stamp{}}}).next()
+	return (&snapshot{opts: opts, open: map[string]*document{}, disk: &disk{files: map[string]*document{}, stamps: map[string]stamp{}}, latest: map[string]*analysis{}}).next()
 }
 
 // next is a copy in which nothing is worked out.
 func (s *snapshot) next() *snapshot {
 	return &snapshot{
 		opts: s.opts, folders: s.folders, open: s.open, disk: s.disk,
-		roots: map[string]string{}, analyses: map[string]*analysis{},
+		roots: map[string]string{}, analyses: map[string]*analysis{}, latest: s.latest,
 	}
 }
 
@@ -100,9 +103,31 @@ func (s *snapshot) analyse(path string) *analysis {
 	}
 	a := &analysis{doc: doc, root: s.root(path), loading: true}
 	s.analyses[path] = a
-	a.file = doc.parsed()
-	a.inf = interp.Infer(a.file, s.env(a))
+	before := s.latest[path]
+	switch {
+	case before == nil || before.root != a.root || before.loading:
+		a.file = interp.Parse(path, doc.src)
+		a.inf = interp.Infer(a.file, s.env(a))
+	case before.doc == doc:
+		a.file, a.inf = before.file, before.inf
+		if !a.inf.Update(a.file, s.env(a)) { // neither it nor what it loads has changed
+			a.outline, a.shapes, a.names = before.outline, before.shapes, before.names
+		}
+	default:
+		a.file, a.inf = before.file.Update(doc.src), before.inf
+		a.inf.Update(a.file, s.env(a))
+	}
 	a.loading = false
+	s.latest[path] = a
+	return a
+}
+
+// fresh is analyse at the beginning of a request: what the one before tried out is taken back.
+func (s *snapshot) fresh(path string) *analysis {
+	a := s.analyse(path)
+	if a != nil && !a.inf.Of(a.file) {
+		a.inf.Update(a.file, s.env(a))
+	}
 	return a
 }
 
@@ -123,16 +148,23 @@ func (s *snapshot) env(a *analysis) interp.Env {
 		if other == nil || other.loading {
 			return nil, nil
 		}
-		return other.outlined(), other.inf.Globals()
+		return other.outlined(), other.globals()
 	}
 	return env
 }
 
 func (a *analysis) outlined() *interp.Outline {
 	if a.outline == nil {
-		a.outline = a.file.Outline()
+		a.outline = a.file.OutlineAgain()
 	}
 	return a.outline
+}
+
+func (a *analysis) globals() map[string]interp.Shape {
+	if a.shapes == nil {
+		a.shapes = a.inf.Globals()
+	}
+	return a.shapes
 }
 
 // loaded is the file that a load statement of a means.

@@ -42,16 +42,13 @@ func (s *Server) didChange(p *protocol.DidChangeTextDocumentParams) error {
 			if end < start {
 				start, end = end, start
 			}
-			src := make([]byte, 0, len(d.src)+len(c.Text)-(end-start))
-			src = append(append(append(src, d.src[:start]...), c.Text...), d.src[end:]...)
-			d = newDocument(path, before.uri, p.TextDocument.Version, src)
+			d = d.replaced(start, end, c.Text, p.TextDocument.Version)
 		}
 	}
 	if d == before {
 		return nil
 	}
 	d.open = true
-	d.follow(before)
 	s.replace(func(old *snapshot) *snapshot { return old.with(d) })
 	s.diagnoseSoon(path, s.opts.Debounce)
 	return nil

@@ -6,14 +6,12 @@ import (
 	"runtime"
 	"sort"
 	"strings"
-	"sync"
 	"unicode/utf16"
 	"unicode/utf8"
 
 	"go.lsp.dev/protocol"
 	"go.lsp.dev/uri"
 
-	interp "sst/starlark"
 	"sst/starlark/diag"
 )
 
@@ -25,11 +23,6 @@ type document struct {
 	open    bool
 	src     []byte
 	lines   []int // offsets of the beginnings of lines
-
-	once     sync.Once
-	mu       sync.Mutex
-	file     *interp.File // nil until parsed
-	previous *document    // whose parsed statements can be used again; nil when parsed
 }
 
 func newDocument(path, uri string, version int32, src []byte) *document {
@@ -52,67 +45,31 @@ func lineStarts(src []byte) []int {
 	return starts
 }
 
-// parsed is the document's tree, made of the statements of the version before where they are the same.
-func (d *document) parsed() *interp.File {
-	d.once.Do(func() {
-		d.mu.Lock()
-		before := d.previous
-		d.mu.Unlock()
-		var file *interp.File
-		if known := before.known(); known != nil {
-			file = reparse(d.path, d.src, known.Statements)
-		} else {
-			file = interp.Parse(d.path, d.src)
-		}
-		d.mu.Lock()
-		d.file, d.previous = file, nil
-		d.mu.Unlock()
-	})
-	return d.known()
-}
-
-// known is the tree if there is one already.
-func (d *document) known() *interp.File {
-	if d == nil {
-		return nil
+// replaced is the document with other text between two offsets.
+func (d *document) replaced(start, end int, text string, version int32) *document {
+	src := make([]byte, 0, len(d.src)+len(text)-(end-start))
+	src = append(append(append(src, d.src[:start]...), text...), d.src[end:]...)
+	// The lines around the change are counted anew, a line before it too: a \r and a \n may have come together.
+	first := max(0, d.lineAt(start)-1)
+	last := sort.SearchInts(d.lines, end+1)
+	moved := len(src) - len(d.src)
+	until := len(src)
+	if last < len(d.lines) {
+		until = d.lines[last] + moved
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.file
-}
-
-// follow makes d the next version of before.
-func (d *document) follow(before *document) {
-	before.mu.Lock()
-	defer before.mu.Unlock()
-	d.previous = before
-	if before.file == nil { // not parsed: maybe the one before it was
-		d.previous = before.previous
+	between := lineStarts(src[d.lines[first]:until])
+	if last < len(d.lines) {
+		between = between[:len(between)-1] // the first of the lines behind
 	}
-}
-
-func reparse(path string, src []byte, before []interp.Statement) *interp.File {
-	chunks := interp.Split(src)
-	statements := make([]interp.Statement, len(chunks))
-	same := func(c interp.Chunk, s *interp.Statement) bool {
-		return c.Line == s.Line && len(c.Text) == len(s.Text) && string(c.Text) == string(s.Text)
+	lines := make([]int, 0, first+len(between)+len(d.lines)-last)
+	lines = append(lines, d.lines[:first]...)
+	for _, at := range between {
+		lines = append(lines, d.lines[first]+at)
 	}
-	offset := 0
-	known := 0 // the index in before that is next
-	for i, chunk := range chunks {
-		for known < len(before) && before[known].Line < chunk.Line {
-			known++
-		}
-		if known < len(before) && same(chunk, &before[known]) {
-			statements[i] = before[known]
-			statements[i].Chunk = chunk
-		} else {
-			statements[i] = interp.ParseChunk(path, chunk)
-		}
-		statements[i].Offset = offset
-		offset += len(chunk.Text)
+	for _, at := range d.lines[last:] {
+		lines = append(lines, at+moved)
 	}
-	return interp.Assemble(path, src, statements)
+	return &document{path: d.path, uri: d.uri, version: version, src: src, lines: lines}
 }
 
 // clamp keeps an offset inside the text.

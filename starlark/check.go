@@ -21,11 +21,25 @@ func Check(f *File, env Env) diag.List {
 
 // Check is the function of that name with the work of Infer done already.
 func (inf *Inference) Check() diag.List {
-	c := &checker{inf: inf}
-	for i := range inf.file.Statements {
-		c.stmts(inf.globals, inf.file.Statements[i].Stmts)
+	found, _ := inf.CheckUntil(func() bool { return false })
+	return found
+}
+
+// CheckUntil is Check that gives up when it is told to. What it has found out by then is not lost: the next one goes on there.
+func (inf *Inference) CheckUntil(stop func() bool) (found diag.List, done bool) {
+	for i, f := range inf.facts {
+		if f.sound {
+			continue
+		}
+		if stop() {
+			return nil, false
+		}
+		c := &checker{inf: inf}
+		c.stmts(inf.globals, inf.file.Statements[i].Stmts())
+		f.sound = len(c.found) == 0 // else what it says depends on where it stands and on names that it has not
+		found = append(found, c.found...)
 	}
-	return c.found.Sorted()
+	return found.Sorted(), true
 }
 
 type checker struct {

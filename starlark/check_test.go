@@ -250,7 +250,7 @@ func TestInferenceAtAPosition(t *testing.T) {
 	src := "q = sst.Queue(None, \"q\")\ndef f(a):\n    own = sst.Queue(a, \"x\")\n    return own\nr = f(1)\n"
 	f := Parse("/f.star", []byte(src))
 	inf := Infer(f, testEnv())
-	def := f.Statements[1].Stmts[0].(*syntax.DefStmt)
+	def := f.Statements[1].Stmts()[0].(*syntax.DefStmt)
 	ret := def.Body[1].(*syntax.ReturnStmt)
 	if got := inf.Shape(ret.Result, diag.Position{File: "/f.star", Line: 4, Col: 12}); got == nil || got.Kind() != "sst.Queue" {
 		t.Errorf("shape of own = %v", got)

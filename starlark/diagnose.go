@@ -281,7 +281,7 @@ func parametersOf(fr starlark.CallFrame, function string, source func(string) *F
 		return nil
 	}
 	var names []string
-	for _, stmt := range f.Statements[i].Stmts {
+	for _, stmt := range f.Statements[i].Stmts() {
 		syntax.Walk(stmt, func(n syntax.Node) bool {
 			if def, ok := n.(*syntax.DefStmt); ok && def.Name.Name == function {
 				names = nil

@@ -16,28 +16,43 @@ import (
 type Statement struct {
 	Chunk
 	Offset int              // byte offset of Text in the file
-	Stmts  []syntax.Stmt    // positions are those of the file; nil when Error is set
 	Error  *diag.Diagnostic // nil when the chunk parses
+	tree   *tree            // shared by the versions of a file that have the statement, on whatever line
+}
+
+// NewStatement is a statement of what was parsed elsewhere.
+func NewStatement(stmts ...syntax.Stmt) Statement {
+	return Statement{tree: &tree{stmts: stmts}}
+}
+
+// Stmts are the trees; their positions are those of the file. nil when Error is set.
+func (s *Statement) Stmts() []syntax.Stmt {
+	if s.tree == nil {
+		return nil
+	}
+	s.tree.moveTo(s.Line)
+	return s.tree.stmts
 }
 
 // File is a parsed file, never nil, whatever its text. It may be evaluated
 // again and again, but not by two Interps at the same time: resolving names
-// writes to the tree.
+// writes to the tree. Of the versions that [File.Update] makes of each other only one is looked at at a time: they share trees.
 type File struct {
 	Path       string
 	Src        []byte
 	Statements []Statement
 	Errors     diag.List // of the statements, and what the dialect leaves out
+	plain      bool      // cut without going back: the cuts before a change are those of the next version
 }
 
 // Parse parses src statement by statement, so that a broken one leaves the
 // rest usable. It never fails; what is wrong is in File.Errors.
 func Parse(path string, src []byte) *File {
 	if d := notText(path, src); d != nil {
-		return Assemble(path, src, []Statement{{Chunk: Chunk{Text: src, Line: 1}, Error: d}})
+		return Assemble(path, src, []Statement{{Chunk: Chunk{Text: src, Line: 1}, Error: d, tree: &tree{line: 1}}})
 	}
-	chunks := Split(src)
-	f := &File{Path: path, Src: src, Statements: make([]Statement, len(chunks))}
+	chunks, plain := split(src)
+	f := &File{Path: path, Src: src, Statements: make([]Statement, len(chunks)), plain: plain}
 	whole := parseWhole(path, src)
 	offset := 0
 	for i, chunk := range chunks {
@@ -46,7 +61,8 @@ func Parse(path string, src []byte) *File {
 			*s = ParseChunk(path, chunk)
 		} else {
 			s.Chunk = chunk
-			s.Stmts, whole.Stmts = cutStmts(whole.Stmts, chunks, i+1)
+			s.tree = &tree{line: chunk.Line}
+			s.tree.stmts, whole.Stmts = cutStmts(whole.Stmts, chunks, i+1)
 		}
 		s.Offset = offset
 		offset += len(chunk.Text)
@@ -105,20 +121,19 @@ func cutStmts(stmts []syntax.Stmt, chunks []Chunk, next int) (mine, rest []synta
 	return stmts[:n:n], stmts[n:]
 }
 
-// ParseChunk parses one chunk. An editor calls it for the chunks that changed
-// and hands the statements to [Assemble].
+// ParseChunk parses one chunk alone.
 func ParseChunk(path string, chunk Chunk) Statement {
-	s := Statement{Chunk: chunk}
+	s := Statement{Chunk: chunk, tree: &tree{line: chunk.Line}}
 	text := chunk.Text
 	if chunk.Line == 1 {
 		text = bytes.TrimPrefix(text, byteOrderMark)
 	}
-	tree, err := dialect.Parse(path, syntax.FilePortion{Content: text, FirstLine: int32(chunk.Line), FirstCol: 1}, 0)
+	parsed, err := dialect.Parse(path, syntax.FilePortion{Content: text, FirstLine: int32(chunk.Line), FirstCol: 1}, 0)
 	if err != nil {
 		s.Error = diagnoseSyntax(path, text, chunk.Line, err)
 		return s
 	}
-	s.Stmts = tree.Stmts
+	s.tree.stmts = parsed.Stmts
 	return s
 }
 
@@ -141,7 +156,7 @@ func (f *File) collect(s *Statement) {
 	if !bytes.Contains(s.Text, []byte("while")) {
 		return
 	}
-	for _, stmt := range s.Stmts {
+	for _, stmt := range s.Stmts() {
 		syntax.Walk(stmt, func(n syntax.Node) bool {
 			if w, ok := n.(*syntax.WhileStmt); ok {
 				f.Errors = append(f.Errors, notInStarlark("while", spanOf(f.Path, w.While, "while")))
@@ -155,7 +170,7 @@ func (f *File) collect(s *Statement) {
 func (f *File) Stmts() []syntax.Stmt {
 	var stmts []syntax.Stmt
 	for i := range f.Statements {
-		stmts = append(stmts, f.Statements[i].Stmts...)
+		stmts = append(stmts, f.Statements[i].Stmts()...)
 	}
 	return stmts
 }

@@ -14,14 +14,16 @@ import (
 )
 
 // Inference answers what the expressions of one file are. It works lazily and
-// is for one goroutine.
+// is for one goroutine. [Inference.Update] takes it to the next version of the file.
 type Inference struct {
-	file    *File
-	env     Env
-	globals *scope
-	broken  map[string]bool // names in statements that did not parse
-	anyName bool            // a load did not parse: it may define any name
-	loads   map[string]loaded
+	file     *File
+	env      Env
+	globals  *scope
+	facts    []*facts        // one for each statement
+	broken   map[string]bool // names in statements that did not parse
+	assigned map[string]bool // names that those may assign
+	anyName  bool            // a load did not parse: it may define any name
+	loads    map[string]loaded
 }
 
 type loaded struct {
@@ -33,6 +35,7 @@ type loaded struct {
 type scope struct {
 	parent *scope
 	names  map[string]*binding
+	owner  *facts // of the statement that is being bound, in the scope of the file; else nil
 }
 
 func (s *scope) lookup(name string) *binding {
@@ -49,6 +52,7 @@ type binding struct {
 	origins []origin
 	state   uint8 // 0 = not asked yet, 1 = being worked out, 2 = known
 	shape   Shape
+	global  string // its name when it is one of the file's
 }
 
 // origin is one assignment: an expression in a scope, or a shape.
@@ -56,34 +60,18 @@ type origin struct {
 	value syntax.Expr
 	scope *scope
 	shape Shape
+	owner *facts // of globals
 }
 
 // Infer prepares what is known of the names of f.
 func Infer(f *File, env Env) *Inference {
-	inf := &Inference{file: f, env: env, broken: map[string]bool{}, loads: map[string]loaded{}}
+	inf := &Inference{file: f, env: env, loads: map[string]loaded{}}
 	inf.globals = &scope{names: map[string]*binding{}}
+	inf.facts = make([]*facts, len(f.Statements))
 	for i := range f.Statements {
-		s := &f.Statements[i]
-		for _, stmt := range s.Stmts {
-			inf.bind(inf.globals, stmt)
-		}
-		if s.Error == nil {
-			continue
-		}
-		// Whatever a broken statement mentions may be defined by it.
-		toks := lex(s.Text, s.Line)
-		for _, t := range toks {
-			if t.kind == nameToken {
-				inf.anyName = inf.anyName || t.text == "load"
-				inf.broken[t.text] = true
-			}
-		}
-		for _, name := range targets(toks) {
-			if b := inf.globals.names[name]; b != nil {
-				b.origins = append(b.origins, origin{}) // it may be assigned there
-			}
-		}
+		inf.facts[i] = inf.bindStatement(&f.Statements[i])
 	}
+	inf.findBroken()
 	return inf
 }
 
@@ -115,6 +103,12 @@ func targets(toks []token) []string {
 	return names
 }
 
+// Of reports whether inf is for this version of its file.
+func (inf *Inference) Of(f *File) bool { return inf.file == f }
+
+// Defines reports whether the file binds a global name.
+func (inf *Inference) Defines(name string) bool { return inf.globals.names[name] != nil }
+
 // Globals are the names that the file defines for others, with their shapes
 // (nil when unknown).
 func (inf *Inference) Globals() map[string]Shape {
@@ -122,11 +116,12 @@ func (inf *Inference) Globals() map[string]Shape {
 	for name, b := range inf.globals.names {
 		shapes[name] = inf.shapeOf(b)
 	}
-	for _, stmt := range inf.file.Stmts() {
-		if l, ok := stmt.(*syntax.LoadStmt); ok {
-			for _, to := range l.To {
-				delete(shapes, to.Name)
-			}
+	for _, f := range inf.facts {
+		if len(f.modules) == 0 {
+			continue
+		}
+		for _, name := range f.defs {
+			delete(shapes, name)
 		}
 	}
 	return shapes
@@ -182,7 +177,7 @@ func (inf *Inference) scopeAt(pos diag.Position) *scope {
 	if i < 0 {
 		return s
 	}
-	for _, stmt := range inf.file.Statements[i].Stmts {
+	for _, stmt := range inf.file.Statements[i].Stmts() {
 		syntax.Walk(stmt, func(n syntax.Node) bool {
 			if n == nil || !covers(n, pos) {
 				return false
@@ -222,6 +217,9 @@ func (inf *Inference) bind(s *scope, stmt syntax.Stmt) {
 	case *syntax.DefStmt:
 		s.add(n.Name.Name, origin{shape: &functionShape{inf: inf, scope: s, def: n}})
 	case *syntax.LoadStmt:
+		if s.owner != nil {
+			s.owner.modules = append(s.owner.modules, n.ModuleName())
+		}
 		for i, from := range n.From {
 			s.add(n.To[i].Name, origin{shape: inf.load(n.ModuleName()).shapes[from.Name]})
 		}
@@ -248,7 +246,14 @@ func (s *scope) add(name string, o origin) {
 	b := s.names[name]
 	if b == nil {
 		b = &binding{}
+		if s.owner != nil {
+			b.global = name
+		}
 		s.names[name] = b
+	}
+	if s.owner != nil {
+		o.owner = s.owner
+		s.owner.defs = append(s.owner.defs, name)
 	}
 	b.origins = append(b.origins, o)
 }
@@ -303,6 +308,10 @@ func (inf *Inference) shapeOf(b *binding) Shape {
 	}
 	b.state = 1
 	var shape Shape
+	if b.global != "" && inf.assigned[b.global] {
+		b.state, b.shape = 2, nil
+		return nil // a statement that does not parse may assign something else
+	}
 	for i, o := range b.origins {
 		s := o.shape
 		if o.value != nil {

@@ -2,6 +2,7 @@ package interp
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -22,19 +23,76 @@ func Lint(f *File, loaded func(name string) bool) diag.List {
 	if f.Errors.HasErrors() {
 		return nil
 	}
-	l := &linter{file: f, uses: map[*syntax.Ident]bool{}}
-	l.unused(loaded)
-	if !IsTestFile(f.Path) { // what a test expects is written out
-		for _, stmt := range f.Stmts() {
-			l.values(stmt)
+	return Parse(f.Path, f.Src).LintAgain(loaded) // with trees of its own: resolving writes to them, and others may be reading
+}
+
+// LintAgain is [Lint] for a file that only the caller looks at. It remembers what it found of each statement for the versions
+// of the file to come.
+func (f *File) LintAgain(loaded func(name string) bool) diag.List {
+	if f.Errors.HasErrors() {
+		return nil
+	}
+	all := make([]*linted, len(f.Statements))
+	resolved, uses := true, map[string]bool{}
+	for i := range f.Statements {
+		all[i] = f.lintStatement(&f.Statements[i])
+		resolved = resolved && all[i].resolved
+		for _, name := range all[i].reads {
+			uses[name] = true
+		}
+	}
+	l := &linter{file: f}
+	said := map[string]bool{}
+	for i, each := range all {
+		l.found = append(l.found, each.values...)
+		if !resolved {
+			continue // said by the check
+		}
+		l.found = append(l.found, each.unused...)
+		for _, global := range each.globals {
+			if id := global.ident.Name; !uses[id] && !said[id] && id != "_" {
+				said[id] = true
+				f.Statements[i].Stmts() // puts its place right
+				l.unusedGlobal(global, loaded)
+			}
 		}
 	}
 	return l.found.Sorted()
 }
 
+// linted is what a statement says for itself.
+type linted struct {
+	line     int
+	resolved bool     // its names are in order
+	globals  []name   // that it binds
+	reads    []string // globals that it reads, its own and those of other statements
+	unused   diag.List
+	values   diag.List
+}
+
+type lintKey struct{}
+
+func (f *File) lintStatement(s *Statement) *linted {
+	notes := s.Notes()
+	result := Get(notes, lintKey{}, func() *linted { return &linted{line: -1} })
+	if result.line >= 0 && (result.line == s.Line || len(result.unused)+len(result.values) == 0) {
+		return result
+	}
+	*result = linted{line: s.Line}
+	l := &linter{file: f}
+	if !IsTestFile(f.Path) { // what a test expects is written out
+		for _, stmt := range s.Stmts() {
+			l.values(stmt)
+		}
+	}
+	result.values, l.found = l.found, nil
+	l.names(s.Stmts(), result)
+	result.unused = l.found
+	return result
+}
+
 type linter struct {
 	file  *File
-	uses  map[*syntax.Ident]bool // by first identifier of the binding: something reads it
 	found diag.List
 }
 
@@ -50,54 +108,73 @@ type name struct {
 	global bool
 }
 
-// unused finds names that are bound and never read. Of globals these are loaded names, functions that start with an
-// underscore, and, when it is known that no file loads them, all functions; a global variable often only names what it makes.
-func (l *linter) unused(loaded func(string) bool) {
-	tree := Parse(l.file.Path, l.file.Src).tree() // of its own: resolving writes to it, and others may be reading
-	always := func(string) bool { return true }
-	if err := resolve.File(tree, always, always); err != nil {
-		return // said by the check
+// names finds what a statement binds and reads. Of the names of functions it reports those that nothing reads.
+func (l *linter) names(stmts []syntax.Stmt, result *linted) {
+	always := func(string) bool { return true } // the other statements may define it
+	if err := resolve.File(&syntax.File{Path: l.file.Path, Stmts: stmts, Options: dialect}, always, always); err != nil {
+		return
 	}
+	result.resolved = true
 	var names []name
 	bound := map[*syntax.Ident]bool{}
-	for _, stmt := range tree.Stmts {
+	for _, stmt := range stmts {
 		names = bindings(stmt, names, true, bound)
 	}
-	for _, stmt := range tree.Stmts {
+	uses := map[*syntax.Ident]bool{} // by first identifier of the binding: something reads it
+	reads := map[string]bool{}
+	for _, stmt := range stmts {
 		syntax.Walk(stmt, func(n syntax.Node) bool {
-			if id, ok := n.(*syntax.Ident); ok && !bound[id] {
-				if b, ok := id.Binding.(*resolve.Binding); ok && b.First != nil {
-					l.uses[b.First] = true
-				}
+			id, ok := n.(*syntax.Ident)
+			if !ok || bound[id] {
+				return true
+			}
+			b, ok := id.Binding.(*resolve.Binding)
+			if ok && b.First != nil {
+				uses[b.First] = true
+			}
+			if ok && (b.First == nil || b.Scope == resolve.Global) {
+				reads[id.Name] = true
 			}
 			return true
 		})
 	}
+	result.reads = slices.Sorted(maps.Keys(reads))
 	said := map[*syntax.Ident]bool{}
 	for _, each := range names {
+		if each.global {
+			result.globals = append(result.globals, each)
+			continue
+		}
 		b, ok := each.ident.Binding.(*resolve.Binding)
-		if !ok || b.First == nil || l.uses[b.First] || said[b.First] || each.ident.Name == "_" {
+		if !ok || b.First == nil || uses[b.First] || said[b.First] || each.ident.Name == "_" {
 			continue
 		}
 		said[b.First] = true
-		id := each.ident.Name
-		switch {
+		switch id := each.ident.Name; {
 		case each.kind == Loaded:
 			l.warn(each.ident, "unused-load", "Unused name", "", "Nothing uses %q.", id)
-		case each.kind == Function && each.global:
-			private := strings.HasPrefix(id, "_")
-			isTest := IsTestFile(l.file.Path) && strings.HasPrefix(id, "test_")
-			if isTest || !private && (loaded == nil || loaded(id)) {
-				continue
-			}
-			l.warn(each.ident, "unused-function", "Unused function", "", "Nothing calls %q.", id)
-		case each.kind == Variable && each.global:
-			if strings.HasPrefix(id, "_") {
-				l.warn(each.ident, "unused-variable", "Unused name", "", "Nothing uses %q.", id)
-			}
 		case !strings.HasPrefix(id, "_"):
 			l.warn(each.ident, "unused-variable", "Unused name", "", "Nothing uses %q; a name that begins with an underscore may stay unused.", id)
 		}
+	}
+}
+
+// unusedGlobal reports a global that nothing in its file reads. Of these are wrong loaded names, functions that start with an
+// underscore, and, when it is known that no file loads them, all functions; a variable often only names what it makes.
+func (l *linter) unusedGlobal(each name, loaded func(string) bool) {
+	id := each.ident.Name
+	private := strings.HasPrefix(id, "_")
+	switch {
+	case each.kind == Loaded:
+		l.warn(each.ident, "unused-load", "Unused name", "", "Nothing uses %q.", id)
+	case each.kind == Function:
+		isTest := IsTestFile(l.file.Path) && strings.HasPrefix(id, "test_")
+		if isTest || !private && (loaded == nil || loaded(id)) {
+			return
+		}
+		l.warn(each.ident, "unused-function", "Unused function", "", "Nothing calls %q.", id)
+	case private:
+		l.warn(each.ident, "unused-variable", "Unused name", "", "Nothing uses %q.", id)
 	}
 }
 

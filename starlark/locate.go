@@ -123,7 +123,7 @@ func (f *File) nodeAt(pos diag.Position) syntax.Node {
 	}
 	at := func(p syntax.Position) bool { return int(p.Line) == pos.Line && int(p.Col) == pos.Col }
 	var found, within syntax.Node
-	for _, stmt := range f.Statements[i].Stmts {
+	for _, stmt := range f.Statements[i].Stmts() {
 		syntax.Walk(stmt, func(n syntax.Node) bool {
 			if n == nil || found != nil {
 				return false

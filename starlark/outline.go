@@ -96,19 +96,61 @@ func (o *Outline) Lookup(name string) *Definition {
 
 // Outline reads the outline off the statements that parsed.
 func (f *File) Outline() *Outline {
+	return f.outline(func(s *Statement) *Outline {
+		o := &linedOutline{}
+		o.read(f.Path, s)
+		return &o.Outline
+	})
+}
+
+// OutlineAgain is Outline for a file that only the caller looks at. It remembers what it read off each statement for the
+// versions of the file to come.
+func (f *File) OutlineAgain() *Outline {
+	return f.outline(func(s *Statement) *Outline {
+		kept := Get(s.Notes(), outlineKey{}, func() *linedOutline { return &linedOutline{line: -1} })
+		if kept.line != s.Line {
+			kept.read(f.Path, s)
+		}
+		return &kept.Outline
+	})
+}
+
+func (f *File) outline(of func(*Statement) *Outline) *Outline {
 	o := &Outline{Path: f.Path}
+	parts := make([]*Outline, len(f.Statements))
+	loads, definitions, calls := 0, 0, 0
 	for i := range f.Statements {
 		s := &f.Statements[i]
 		o.Partial = o.Partial || s.Error != nil
-		if i == 0 {
-			o.Doc = docOf(s.Stmts)
-		}
-		for _, stmt := range s.Stmts {
-			o.define(stmt)
-			o.calls(stmt)
-		}
+		parts[i] = of(s)
+		loads, definitions, calls = loads+len(parts[i].Loads), definitions+len(parts[i].Definitions), calls+len(parts[i].Calls)
+	}
+	if len(f.Statements) > 0 {
+		o.Doc = docOf(f.Statements[0].Stmts())
+	}
+	o.Loads, o.Definitions, o.Calls = make([]Load, 0, loads), make([]Definition, 0, definitions), make([]Call, 0, calls)
+	for _, part := range parts {
+		o.Loads = append(o.Loads, part.Loads...)
+		o.Definitions = append(o.Definitions, part.Definitions...)
+		o.Calls = append(o.Calls, part.Calls...)
 	}
 	return o
+}
+
+type outlineKey struct{}
+
+// linedOutline is the outline of a statement for one line that it may stand in.
+type linedOutline struct {
+	Outline
+	line int
+}
+
+func (o *linedOutline) read(path string, s *Statement) {
+	*o = linedOutline{Outline{Path: path}, s.Line}
+	for _, stmt := range s.Stmts() {
+		o.define(stmt)
+		o.calls(stmt)
+	}
 }
 
 func (o *Outline) define(stmt syntax.Stmt) {

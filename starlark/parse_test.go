@@ -102,7 +102,7 @@ func TestParseLikeUpstream(t *testing.T) {
 			chunked := &File{Path: "/f.star"}
 			for i, c := range Split([]byte(src)) {
 				s := ParseChunk("/f.star", c)
-				if a, b := positions(got.Statements[i].Stmts), positions(s.Stmts); !reflect.DeepEqual(a, b) {
+				if a, b := positions(got.Statements[i].Stmts()), positions(s.Stmts()); !reflect.DeepEqual(a, b) {
 					t.Errorf("%s: chunk %d parses differently alone:\n%s", name, i, c.Text)
 				}
 				chunked.Statements = append(chunked.Statements, s)

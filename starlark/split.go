@@ -14,6 +14,12 @@ type Chunk struct {
 // in column 0 inside them. One that is never closed ends before the next line
 // that looks like a statement, so that it costs one statement and not the rest of the file.
 func Split(src []byte) []Chunk {
+	chunks, _ := split(src)
+	return chunks
+}
+
+// split is Split; plain says that it went from cut to cut without going back.
+func split(src []byte) (chunks []Chunk, plain bool) {
 	s := &splitter{src: src, line: 1, pendingOff: -1}
 	for s.off < len(src) || s.resume() {
 		s.step()
@@ -21,7 +27,7 @@ func Split(src []byte) []Chunk {
 	if s.start < len(src) {
 		s.chunks = append(s.chunks, Chunk{s.startLine(), src[s.start:]})
 	}
-	return s.chunks
+	return s.chunks, s.resumes == 0 && s.state.clean()
 }
 
 type splitter struct {
