@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +80,109 @@ func TestFIFO(t *testing.T) {
 			t.Error("no duplicate any more after five minutes")
 		}
 	})
+}
+
+// TestQueueAtRandom lets a few thousand calls in any order run against what a queue promises: of a group messages come in
+// order and none while one before it is hidden, a receipt deletes once, and in the end each message was had.
+func TestQueueAtRandom(t *testing.T) {
+	seed := rand.Uint64()
+	t.Logf("seed %d", seed)
+	for _, fifo := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(seed, 0))
+			q := NewQueue(QueueOptions{FIFO: fifo, Visibility: 10 * time.Second})
+			type held struct {
+				Received
+				until time.Time
+			}
+			var under []held
+			groupOf, deleted := map[string][]int64{}, map[string]bool{}
+			sent := 0
+			step := func(drain bool) {
+				switch n := r.IntN(10); {
+				case n < 3 && !drain:
+					sent++
+					m, _, _ := q.Send(Message{ID: fmt.Sprint(sent), Group: fmt.Sprint("g", r.IntN(4)), Dedup: fmt.Sprint(sent)}, 0)
+					groupOf[m.Group] = append(groupOf[m.Group], m.Sequence)
+				case n < 6:
+					now := time.Now()
+					under = slices.DeleteFunc(under, func(h held) bool { return !now.Before(h.until) })
+					for _, got := range q.Receive(t.Context(), 1+r.IntN(5), 0, 0) {
+						if deleted[got.ID] || slices.ContainsFunc(under, func(h held) bool { return h.ID == got.ID }) {
+							t.Fatalf("%s came again", got.ID)
+						}
+						if fifo && !slices.ContainsFunc(under, func(h held) bool { return h.Group == got.Group && h.Sequence >= got.Sequence }) {
+							if first := groupOf[got.Group]; !slices.ContainsFunc(under, func(h held) bool { return h.Group == got.Group }) && first[0] != got.Sequence {
+								t.Fatalf("%s came before %d of its group", got.ID, first[0])
+							}
+						} else if fifo {
+							t.Fatalf("%s came while one behind it is hidden", got.ID)
+						}
+						under = append(under, held{got, now.Add(10 * time.Second)})
+					}
+				case n < 8 && len(under) > 0:
+					i := r.IntN(len(under))
+					h := under[i]
+					under = slices.Delete(under, i, i+1)
+					if err := q.Delete(h.Receipt); err != nil {
+						t.Fatal(err)
+					}
+					if err := q.Delete(h.Receipt); !errors.Is(err, ErrReceipt) {
+						t.Fatalf("deleted twice: %v", err)
+					}
+					deleted[h.ID] = true
+					groupOf[h.Group] = slices.DeleteFunc(groupOf[h.Group], func(n int64) bool { return n == h.Sequence })
+				case n == 8 && len(under) > 0:
+					h := &under[r.IntN(len(under))]
+					d := time.Duration(r.IntN(20)) * time.Second
+					if err := q.Hide(h.Receipt, d); (err == nil) != time.Now().Before(h.until) {
+						t.Fatalf("hide: %v", err)
+					} else if err == nil {
+						h.until = time.Now().Add(d)
+					}
+				default:
+					time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
+				}
+				now := time.Now()
+				under = slices.DeleteFunc(under, func(h held) bool { return !now.Before(h.until) })
+				if v, hidden, d := q.Counts(); hidden != len(under) || d != 0 || v != sent-len(deleted)-len(under) {
+					t.Fatalf("counts = %d %d %d; sent %d, deleted %d, under way %d", v, hidden, d, sent, len(deleted), len(under))
+				}
+			}
+			for range 3000 {
+				step(false)
+			}
+			for i := 0; len(deleted) < sent; i++ {
+				if i > 100000 {
+					t.Fatalf("%d of %d were never had", sent-len(deleted), sent)
+				}
+				step(true)
+			}
+			if len(q.receipts)+len(q.groups)+len(q.turns)+q.waiting.Len()+q.sent.Len() != 0 {
+				t.Errorf("something is left: %d receipts, %d groups, %d turns, %d waiting", len(q.receipts), len(q.groups), len(q.turns), q.waiting.Len())
+			}
+		})
+	}
+}
+
+// BenchmarkBacklog sends, receives and deletes with 100,000 messages in the queue: what waits must cost nothing.
+func BenchmarkBacklog(b *testing.B) {
+	for _, backlog := range []int{0, 100_000} {
+		b.Run(fmt.Sprint(backlog), func(b *testing.B) {
+			q := NewQueue(QueueOptions{})
+			for i := range backlog {
+				q.Send(Message{ID: fmt.Sprint("old", i)}, 0)
+			}
+			n := 0
+			for b.Loop() {
+				n++
+				q.Send(Message{ID: fmt.Sprint(n)}, 0)
+				for _, got := range q.Receive(b.Context(), 1, 0, 0) {
+					q.Delete(got.Receipt)
+				}
+			}
+		})
+	}
 }
 
 // TestMapping has the second message fail twice, so that it is dead after two times, and the others pass.
