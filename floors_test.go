@@ -21,12 +21,13 @@ var floors = map[string]int{
 
 	"sst/lsp": 3,
 
-	"sst/builtins":         2,
-	"sst/builtins/prelude": 1, // Starlark sources only; builtins embeds them
-	"sst/proxy/relaytest":  2, // faults for the tests of proxy
-	"sst/cfn/lookup":       0, // asks AWS what the CDK wants to know
-	"sst/cfn/cfntest":      0, // AWS, as the deployer meets it: knows nothing of ours
-	"sst/runtime":          2,
+	"sst/builtins":          2,
+	"sst/builtins/prelude":  1, // Starlark sources only; builtins embeds them
+	"sst/proxy/relaytest":   2, // faults for the tests of proxy
+	"sst/cfn/lookup":        0, // asks AWS what the CDK wants to know
+	"sst/cfn/cfntest":       0, // AWS, as the deployer meets it: knows nothing of ours
+	"sst/cfn/cfntest/serve": 1, // the same for somebody at a terminal
+	"sst/runtime":           2,
 
 	"sst/builtins/assertions": 2, // what *_test.star can say; needs the language host only
 

@@ -49,11 +49,13 @@ type Progress struct {
 	Time      time.Time
 	Kind      ProgressKind
 	Stack     *Stack
-	Status    string // CloudFormation's; of a stack also CHECKING, WAITING, REPAIRING
+	Status    string // CloudFormation's; of a stack also CHECKING, UNCHANGED, WAITING, REPAIRING, FAILED, SKIPPED, SUBMITTED, ABSENT; of an asset BUILDING, PUBLISHING, PUBLISHED
 	Reason    string
 	LogicalID string // of a resource
 	Type      string // of a resource
 	Path      string // construct path of a resource, "" when unknown; file of an asset
+	Done      int64  // of an asset that is PUBLISHING: bytes that are sent
+	Total     int64  // bytes of an asset; resources that change, of a stack whose change begins; 0 when unknown
 }
 
 // Outcome is how it went for a stack.
@@ -212,6 +214,7 @@ func (d *Deployer) Deploy(ctx context.Context, stacks []*Stack) ([]Result, error
 				<-over[id]
 				if o := results[index[id]].Outcome; o == Failed || o == Skipped {
 					results[i] = Result{Stack: s, Outcome: Skipped}
+					d.over(s, Skipped)
 					return
 				}
 			}
@@ -221,10 +224,19 @@ func (d *Deployer) Deploy(ctx context.Context, stacks []*Stack) ([]Result, error
 			last := !slices.ContainsFunc(stacks, func(other *Stack) bool { return slices.Contains(other.Dependencies, s.ID) })
 			results[i] = run.deploy(ctx, s, d.Async && last)
 			results[i].Stack, results[i].Duration = s, time.Since(started)
+			d.over(s, results[i].Outcome)
 		})
 	}
 	group.Wait()
 	return results, run.detached(ctx, results)
+}
+
+// over tells that nothing more is done about a stack, where its last status does not say so.
+func (d *Deployer) over(s *Stack, o Outcome) {
+	switch o {
+	case Failed, Skipped, Submitted, Absent:
+		d.report(Progress{Kind: ProgressStack, Stack: s, Status: strings.ToUpper(string(o))})
+	}
 }
 
 // detached is the error when stacks are under way that nobody watches any more; their results say submitted. What was
@@ -374,7 +386,7 @@ func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *
 	if err := r.publish.publish(ctx, s); err != nil {
 		return failed(err)
 	}
-	arn, set, err := r.changeSet(ctx, client, s, there)
+	arn, set, changes, err := r.changeSet(ctx, client, s, there)
 	if err != nil {
 		return failed(err)
 	}
@@ -393,7 +405,7 @@ func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *
 	if there != nil {
 		begun = "UPDATE_IN_PROGRESS"
 	}
-	r.report(Progress{Kind: ProgressStack, Stack: s, Status: begun})
+	r.report(Progress{Kind: ProgressStack, Stack: s, Status: begun, Total: int64(changes)})
 	if err := r.protect(ctx, client, s, there); err != nil {
 		return failed(err)
 	}
@@ -616,8 +628,8 @@ func sameJSON(a, b []byte) bool {
 // capabilities are those that the CDK's own deployment gives.
 var capabilities = []types.Capability{types.CapabilityCapabilityIam, types.CapabilityCapabilityNamedIam, types.CapabilityCapabilityAutoExpand}
 
-// changeSet makes the change set of a stack and gives its ARN, "" when nothing would change.
-func (r *deployment) changeSet(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (stack, set string, err error) {
+// changeSet makes the change set of a stack and gives its ARN, "" when nothing would change, and how many resources it changes (0: unknown).
+func (r *deployment) changeSet(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (stack, set string, changes int, err error) {
 	token := randomToken()
 	in := &cloudformation.CreateChangeSetInput{
 		StackName: aws.String(s.Name), ChangeSetName: aws.String("sst-" + token), ClientToken: &token,
@@ -630,40 +642,47 @@ func (r *deployment) changeSet(ctx context.Context, client *cloudformation.Clien
 		in.RoleARN = &role
 	}
 	if err := r.template(ctx, s, in); err != nil {
-		return "", "", err
+		return "", "", 0, err
 	}
 	if in.Parameters, err = parameters(s, there); err != nil {
-		return "", "", err
+		return "", "", 0, err
 	}
 	for _, key := range slices.Sorted(maps.Keys(s.Tags)) {
 		in.Tags = append(in.Tags, types.Tag{Key: aws.String(key), Value: aws.String(s.Tags[key])})
 	}
 	made, err := client.CreateChangeSet(ctx, in)
 	if err != nil {
-		return "", "", fmt.Errorf("change set of stack %s: %w", s.Name, err)
+		return "", "", 0, fmt.Errorf("change set of stack %s: %w", s.Name, err)
 	}
 	var p pace
 	for {
 		// One change is enough: only the status matters here.
 		out, err := client.DescribeChangeSet(ctx, &cloudformation.DescribeChangeSetInput{ChangeSetName: made.Id, StackName: made.StackId})
 		if err != nil && !throttled(err) {
-			return "", "", fmt.Errorf("change set of stack %s: %w", s.Name, err)
+			return "", "", 0, fmt.Errorf("change set of stack %s: %w", s.Name, err)
 		}
 		if err == nil {
 			reason := aws.ToString(out.StatusReason)
 			switch out.Status {
 			case types.ChangeSetStatusCreateComplete:
-				return aws.ToString(made.StackId), aws.ToString(made.Id), nil
+				changes = len(out.Changes)
+				if out.NextToken != nil { // more than a page: of a new stack the template says how many
+					changes = 0
+					if t, err := s.Template(); there == nil && err == nil {
+						changes = len(t.Resources)
+					}
+				}
+				return aws.ToString(made.StackId), aws.ToString(made.Id), changes, nil
 			case types.ChangeSetStatusFailed:
 				_, err := client.DeleteChangeSet(ctx, &cloudformation.DeleteChangeSetInput{ChangeSetName: made.Id, StackName: made.StackId})
 				if strings.Contains(reason, "didn't contain changes") || strings.Contains(reason, "No updates are to be performed") {
-					return aws.ToString(made.StackId), "", err
+					return aws.ToString(made.StackId), "", 0, err
 				}
-				return "", "", &Failure{Stack: s, Status: "no change set", Reason: reason}
+				return "", "", 0, &Failure{Stack: s, Status: "no change set", Reason: reason}
 			}
 		}
 		if err := p.wait(ctx, false, throttled(err)); err != nil {
-			return "", "", err
+			return "", "", 0, err
 		}
 	}
 }

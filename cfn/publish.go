@@ -113,11 +113,16 @@ func (p *publisher) upload(ctx context.Context, s *Stack, asset Asset, bucket, k
 		return wrap(err)
 	}
 	defer data.Close()
+	tell := func(status string, done int64) {
+		p.report(Progress{Stack: s, Kind: ProgressAsset, Status: status, Path: filepath.Base(asset.Path), Done: done, Total: size})
+	}
+	tell("PUBLISHING", 0)
 	o := &sending{client: client, bucket: bucket, key: key, owner: p.env.account, data: data, size: size}
+	o.sent.tell = func(done int64) { tell("PUBLISHING", done) }
 	if err := o.send(ctx); err != nil {
 		return wrap(err)
 	}
-	p.report(Progress{Time: time.Now(), Stack: s, Kind: ProgressAsset, Status: "PUBLISHED", Path: filepath.Base(asset.Path)})
+	tell("PUBLISHED", size)
 	return nil
 }
 

@@ -86,6 +86,7 @@ func (d *Deployer) Remove(ctx context.Context, stacks []*Stack) ([]Result, []Kep
 				<-over[other.ID]
 				if o := results[j].Outcome; o == Failed || o == Skipped {
 					results[i] = Result{Stack: s, Outcome: Skipped}
+					d.over(s, Skipped)
 					return
 				}
 			}
@@ -94,6 +95,7 @@ func (d *Deployer) Remove(ctx context.Context, stacks []*Stack) ([]Result, []Kep
 			started := time.Now()
 			results[i], kept[i] = run.remove(ctx, s)
 			results[i].Stack, results[i].Duration = s, time.Since(started)
+			d.over(s, results[i].Outcome)
 		})
 	}
 	group.Wait()

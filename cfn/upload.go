@@ -8,6 +8,8 @@ import (
 	"hash/crc32"
 	"io"
 	"slices"
+	"sync"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
@@ -29,11 +31,59 @@ type sending struct {
 	bucket, key, owner string
 	data               io.ReaderAt
 	size               int64
+	sent               sent
+}
+
+// sent counts what was read of an object to be sent, by parts: one that is read again counts anew.
+type sent struct {
+	tell func(done int64) // may be nil
+
+	mu    sync.Mutex // guards all below
+	parts map[int32]int64
+	told  time.Time
+}
+
+// toldEvery is how often it is told at most.
+const toldEvery = 100 * time.Millisecond
+
+func (s *sent) set(part int32, bytes int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.parts == nil {
+		s.parts = map[int32]int64{}
+	}
+	s.parts[part] = bytes
+	if now := time.Now(); s.tell != nil && now.Sub(s.told) >= toldEvery {
+		s.told = now
+		done := int64(0)
+		for _, n := range s.parts {
+			done += n
+		}
+		s.tell(done)
+	}
+}
+
+// counted is the body of one part.
+type counted struct {
+	*io.SectionReader
+	part int32
+	sent *sent
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.SectionReader.Read(p)
+	at, _ := c.SectionReader.Seek(0, io.SeekCurrent)
+	c.sent.set(c.part, at)
+	return n, err
+}
+
+func (o *sending) body(part int32, from, length int64) io.ReadSeeker {
+	return &counted{io.NewSectionReader(o.data, from, length), part, &o.sent}
 }
 
 func (o *sending) send(ctx context.Context) error {
 	if o.size <= partBytes {
-		_, err := o.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &o.bucket, Key: &o.key, Body: io.NewSectionReader(o.data, 0, o.size),
+		_, err := o.client.PutObject(ctx, &s3.PutObjectInput{Bucket: &o.bucket, Key: &o.key, Body: o.body(1, 0, o.size),
 			ContentLength: &o.size, ExpectedBucketOwner: &o.owner})
 		return err
 	}
@@ -86,10 +136,11 @@ func (o *sending) part(ctx context.Context, upload string, number int32, have ma
 	}
 	checksum := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum.Sum32()))
 	if p, ok := have[number]; ok && aws.ToInt64(p.Size) == length && aws.ToString(p.ChecksumCRC32) == checksum {
+		o.sent.set(number, length)
 		return types.CompletedPart{PartNumber: &number, ETag: p.ETag, ChecksumCRC32: &checksum}, nil
 	}
 	out, err := o.client.UploadPart(ctx, &s3.UploadPartInput{Bucket: &o.bucket, Key: &o.key, UploadId: &upload, PartNumber: &number,
-		Body: io.NewSectionReader(o.data, from, length), ContentLength: &length, ChecksumCRC32: &checksum, ExpectedBucketOwner: &o.owner})
+		Body: o.body(number, from, length), ContentLength: &length, ChecksumCRC32: &checksum, ExpectedBucketOwner: &o.owner})
 	if err != nil {
 		return types.CompletedPart{}, err
 	}

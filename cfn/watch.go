@@ -185,8 +185,11 @@ func (o *operation) tell(f *followed, e types.StackEvent) {
 	own := physical == f.arn && kind == typeNested
 	if own {
 		f.over = f.over || ended(status)
-		if f.arn == o.arn {
-			return // the stack's own state is told by the deployer
+		if f.arn == o.arn { // the deployer tells how it begins and ends
+			if strings.HasSuffix(status, "ROLLBACK_IN_PROGRESS") || strings.HasSuffix(status, "CLEANUP_IN_PROGRESS") {
+				o.deployer.report(Progress{Time: aws.ToTime(e.Timestamp), Stack: o.stack, Kind: ProgressStack, Status: status, Reason: reason})
+			}
+			return
 		}
 	}
 	if strings.HasSuffix(status, "_FAILED") && !own && !consequence(reason) {

@@ -56,7 +56,9 @@ func (t *tool) builtRegion() string {
 
 func (t *tool) bootstrap(ctx context.Context, config aws.Config) error {
 	d := &cfn.Deployer{Config: config, Report: func(e cfn.Progress) { t.view.Progress(&cfn.Manifest{}, e) }}
+	done := t.view.Follow(&cfn.Manifest{}, nil)
 	result, account, err := d.Bootstrap(ctx)
+	done()
 	var foreign *cfn.ForeignBootstrap
 	switch {
 	case errors.As(err, &foreign):

@@ -108,7 +108,9 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 // deployStacks brings stacks to AWS. Outputs are kept; show, when given, is told the result.
 func (t *tool) deployStacks(ctx context.Context, p *project, d *cfn.Deployer, stacks []*cfn.Stack, show func(deploySummary)) ([]cfn.Result, error) {
 	started := time.Now()
+	done := t.view.Follow(d.Assembly.Manifest, stacks)
 	results, err := t.bootstrapped(ctx, d, stacks)
+	done()
 	m := d.Assembly.Manifest
 	summary := deploySummary{App: m.App, Stage: m.Stage, Region: d.Config.Region, Seconds: time.Since(started).Seconds()}
 	var places diag.List

@@ -14,6 +14,9 @@ import (
 // This file is what the two views show of a deployment.
 
 type deployView interface {
+	// Follow shows on a terminal that stacks are under way, as Progress tells it, until the func that it gives is called. It may be called
+	// again before that.
+	Follow(*cfn.Manifest, []*cfn.Stack) (done func())
 	// Progress prints one thing that happened in AWS.
 	Progress(*cfn.Manifest, cfn.Progress)
 	// Deployed prints the result of a deployment.
@@ -87,12 +90,26 @@ type stackState struct {
 
 // Progress prints what is over; what has only begun is for programs, unless it may take minutes.
 func (v *humanView) Progress(m *cfn.Manifest, e cfn.Progress) {
-	name := v.bold.Sprint(e.Stack.Short)
+	if board := v.board.Load(); board != nil {
+		board.tell(e)
+	}
+	name := v.bold.Sprint(cmp.Or(e.Stack.Short, e.Stack.Name))
 	switch e.Kind {
 	case cfn.ProgressAsset:
-		v.printf("%s %s  %s %s\n", v.clock(e.Time), name, strings.ToLower(e.Status), v.dim.Sprint(shortHash(e.Path)))
+		if e.Status == "PUBLISHING" && (e.Done > 0 || e.Total < announcedBytes || v.board.Load() != nil) {
+			return
+		}
+		size := ""
+		if e.Status == "PUBLISHING" {
+			size = "  " + byteSize(e.Total)
+		}
+		v.printf("%s %s  %s %s%s\n", v.clock(e.Time), name, strings.ToLower(e.Status), v.dim.Sprint(shortHash(e.Path)), size)
 	case cfn.ProgressStack:
-		if e.Status == "CHECKING" || e.Status == "UNCHANGED" {
+		switch e.Status {
+		case "CHECKING", "UNCHANGED", "FAILED", "SKIPPED", "SUBMITTED", "ABSENT": // the result says it
+			return
+		}
+		if strings.HasSuffix(e.Status, "CLEANUP_IN_PROGRESS") {
 			return
 		}
 		v.printf("%s %s  %s%s\n", v.clock(e.Time), name, v.status(e.Status), reasonOf(e.Reason))
@@ -104,9 +121,31 @@ func (v *humanView) Progress(m *cfn.Manifest, e cfn.Progress) {
 		if e.Path != "" {
 			path = m.ShortPath(e.Path)
 		}
-		v.printf("%s %s  %s  %s  %s%s\n", v.clock(e.Time), name, v.status(e.Status), path, v.dim.Sprint(e.Type), reasonOf(e.Reason))
+		line := fmt.Sprintf("%s %s  %s  %s", v.clock(e.Time), name, v.status(e.Status), path)
+		if kind := "  " + v.dim.Sprint(e.Type); v.screen == nil || e.Reason != "" || v.screen.fits(line+kind) {
+			line += kind
+		}
+		v.printf("%s%s\n", line, reasonOf(e.Reason))
 	}
 }
+
+// announcedBytes is from which size on an upload takes long enough to say that it has begun.
+const announcedBytes = 8 << 20
+
+// Follow draws a board below what is printed, where there is a terminal.
+func (v *humanView) Follow(m *cfn.Manifest, stacks []*cfn.Stack) (done func()) {
+	board := newBoard(v.palette, m, stacks, time.Now)
+	if v.screen == nil || !v.board.CompareAndSwap(nil, board) {
+		return func() {}
+	}
+	v.screen.begin(board.lines)
+	return func() {
+		v.board.Store(nil)
+		v.screen.end()
+	}
+}
+
+func (v *jsonView) Follow(*cfn.Manifest, []*cfn.Stack) (done func()) { return func() {} }
 
 func reasonOf(reason string) string {
 	if reason == "" {
@@ -225,11 +264,19 @@ func (v *jsonView) Progress(m *cfn.Manifest, e cfn.Progress) {
 		Type      string        `json:"type,omitempty"`
 		Path      string        `json:"path,omitempty"`
 		Asset     string        `json:"asset,omitempty"`
+		Bytes     int64         `json:"bytes,omitempty"`
+		Resources int64         `json:"resources,omitempty"`
 		Position  *cfn.Position `json:"position,omitempty"`
 	}{Time: e.Time, Kind: string(e.Kind), Stack: e.Stack.Name, Status: e.Status, Reason: e.Reason, LogicalID: e.LogicalID, Type: e.Type}
-	if e.Kind == cfn.ProgressAsset {
-		event.Asset = e.Path
-	} else if e.Path != "" {
+	switch e.Kind {
+	case cfn.ProgressStack:
+		event.Resources = e.Total
+	case cfn.ProgressAsset:
+		if event.Asset, event.Bytes = e.Path, e.Total; e.Status == "PUBLISHING" && e.Done > 0 {
+			return // many a second
+		}
+	}
+	if e.Kind != cfn.ProgressAsset && e.Path != "" {
 		event.Path = e.Path
 		if at := m.Position(e.Path); at.Line > 0 {
 			event.Position = &at

@@ -22,7 +22,7 @@ func (t *tool) openLog(p *project) {
 		handlers = append(handlers, slog.NewTextHandler(file, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
 	if t.verbose {
-		handlers = append(handlers, slog.NewTextHandler(t.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
+		handlers = append(handlers, slog.NewTextHandler(t.errors(), &slog.HandlerOptions{Level: slog.LevelDebug, ReplaceAttr: withoutTime}))
 	}
 	t.log = slog.New(slog.NewMultiHandler(handlers...))
 	t.log.Debug("begin", "version", Version, "stage", p.stage)

@@ -67,7 +67,9 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		}
 	}
 	d := &cfn.Deployer{Config: config, Assembly: asm, Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) }}
+	done := t.view.Follow(asm.Manifest, stacks)
 	results, kept, err := d.Remove(ctx, stacks)
+	done()
 	summary := removeSummary{App: asm.Manifest.App, Stage: asm.Manifest.Stage, Region: config.Region, Seconds: time.Since(started).Seconds()}
 	var places diag.List
 	var problem error

@@ -76,9 +76,10 @@ type flags struct {
 type tool struct {
 	*World
 	flags
-	view View
-	log  *slog.Logger
-	env  envInUse // the project's .env files; nil before a project is open
+	view   View
+	screen *screen // of the human view on a terminal; nil otherwise
+	log    *slog.Logger
+	env    envInUse // the project's .env files; nil before a project is open
 
 	patience time.Duration // with a checker that says nothing; 0 is patienceWithTools
 	onBuild  func()        // called when a build finds that something has changed; may be nil
@@ -244,7 +245,36 @@ func (t *tool) newView() View {
 	if t.json {
 		return newJSONView(t.Stdout, t.Stderr, options)
 	}
-	return newHumanView(t.Stdout, t.Stderr, options)
+	if t.screen = t.openScreen(); t.screen == nil {
+		return newHumanView(t.Stdout, t.Stderr, options)
+	}
+	v := newHumanView(t.Stdout, t.screen, options)
+	v.screen = t.screen
+	return v
+}
+
+// openScreen is for a terminal on which lines can be drawn again; without one everything is printed line by line.
+func (t *tool) openScreen() *screen {
+	ci := t.Getenv("CI")
+	if !isTerminal(t.Stderr) || !drawable(t.Stderr.(*os.File), t.Getenv("TERM")) || ci != "" && ci != "false" {
+		return nil
+	}
+	file := t.Stderr.(*os.File)
+	return &screen{out: file, size: func() (width, height int) {
+		width, height, err := term.GetSize(int(file.Fd()))
+		if err != nil {
+			return 0, 0
+		}
+		return width, height
+	}}
+}
+
+// errors is where people read what the view does not print.
+func (t *tool) errors() io.Writer {
+	if t.screen != nil {
+		return t.screen
+	}
+	return t.Stderr
 }
 
 // exit tells the user what went wrong and says which exit code that is.

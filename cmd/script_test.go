@@ -63,6 +63,8 @@ func TestMain(m *testing.M) {
 //	npm-pack FOLDER FILE         an archive of a package as npm pack makes it; the same bytes each time
 //	listen VAR                   take a port until the script ends; its number goes to VAR
 //	stubs                        what `sst start` would deploy on AWS, into .sst/out (live_test.go)
+//	terminal [-when PATTERN] SIZE ARG...  the tool in a process of its own on a terminal of 80x24, say; its screen at the end is stdout, as is that
+//	                             of when the pattern was first there, at which point it gets Ctrl-C (terminal_test.go)
 //	cloud [WORD...]              an AWS of the script's own (cloud_test.go)
 //
 // and the conditions [node], [npm], [aws-sdk-js], [dynalite], [registry] (npm can fetch) and [all]: what takes long or needs the network, run by make test-all.
@@ -115,6 +117,7 @@ func TestScripts(t *testing.T) {
 			"npm-pack":  scriptNpmPack,
 			"listen":    scriptListen,
 			"cloud":     scriptCloud,
+			"terminal":  scriptTerminal,
 			"stubs":     scriptStubs,
 		},
 	})
@@ -135,8 +138,8 @@ func condition(name string) (bool, error) {
 	if name == "registry" {
 		return registry(), nil
 	}
-	if name == "aws-sdk-js" {
-		_, err := os.Stat(filepath.Join(npmTools(), "..", "@aws-sdk", "client-s3", "package.json"))
+	if module := map[string]string{"aws-sdk-js": "@aws-sdk/client-s3", "vscode-jsonrpc": "vscode-languageserver-protocol"}[name]; module != "" {
+		_, err := os.Stat(filepath.Join(npmTools(), "..", module, "package.json"))
 		if err != nil {
 			if _, said := skips.LoadOrStore(name, true); !said {
 				fmt.Printf("scripts with [%s] are skipped: %v\n", name, err)

@@ -60,7 +60,12 @@ func (t *tool) status(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		return err
 	}
 	d := &cfn.Deployer{Config: config, Assembly: asm, Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) }}
+	done := func() {}
+	if wait {
+		done = t.view.Follow(asm.Manifest, stacks)
+	}
 	states, failures, err := d.Status(ctx, stacks, wait)
+	done()
 	if err != nil {
 		return t.awsProblem(err)
 	}

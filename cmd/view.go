@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fatih/color"
@@ -92,6 +93,8 @@ type humanView struct {
 	out     io.Writer
 	err     io.Writer
 	options viewOptions
+	screen  *screen // where err is a terminal that can be drawn on; err is this one then
+	board   atomic.Pointer[board]
 	failed  string // the problems of the build that were shown last; guarded by mu
 	palette
 }

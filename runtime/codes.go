@@ -29,10 +29,16 @@ type code struct {
 	messages []bundle.Message
 	failed   bool
 	stamps   []stamp // of the inputs that people edit
+	turn     int     // which build of its spec this is
 }
 
 // same says whether a worker that runs c need not be replaced to run other.
 func (c *code) same(other *code) bool { return c.dir == other.dir && c.entry == other.entry }
+
+// serves says whether a worker that runs c may run what wants other: nothing older than that.
+func (c *code) serves(other *code) bool {
+	return c.key == other.key && (c.turn >= other.turn || c.same(other))
+}
 
 // stamp tells whether a file is still the one that was read.
 type stamp struct {
@@ -194,6 +200,18 @@ func (c *codes) retain(built *code) {
 	c.hold(built)
 }
 
+// retainCurrent is retain, as long as there is nothing newer.
+func (c *codes) retainCurrent(built *code) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	u := c.units[built.key]
+	if u == nil || u.code != built {
+		return false
+	}
+	c.hold(built)
+	return true
+}
+
 func (c *codes) release(built *code) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -267,6 +285,9 @@ func (c *codes) start(units []*unit) {
 		built := make([]*code, len(results))
 		for i, r := range results {
 			built[i] = c.install(r, began, contents)
+			if old := before[built[i].key]; old != nil {
+				built[i].turn = old.turn + 1
+			}
 		}
 		c.mu.Lock()
 		for i, u := range units {
@@ -294,13 +315,17 @@ func (c *codes) start(units []*unit) {
 // is built of the empty one would answer that it exports no handler.
 func (c *codes) buildWhole(specs []bundle.Spec) []*bundle.Result {
 	const tries, pause = 8, 3 * time.Millisecond
-	const emptied = 150 * time.Millisecond // after which a file that is empty is meant to be
+	const more = 40                        // tries of what cannot run as it is: it was built from half a file, most likely
+	const emptied = 400 * time.Millisecond // after which a file that is empty is meant to be
 	const coarse = 4 * time.Millisecond    // how far behind the clock a file's time may be
 	for try := 1; ; try++ {
 		began := time.Now()
 		results := c.builder.Build(c.ctx, specs)
-		torn, empty := false, false
+		torn, empty, limit := false, false, tries
 		for _, r := range results {
+			if r.Failed() || r.Exports == nil {
+				limit = more
+			}
 			for _, input := range r.Inputs {
 				if c.edited(input) {
 					s := stampOf(input)
@@ -310,7 +335,7 @@ func (c *codes) buildWhole(specs []bundle.Spec) []*bundle.Result {
 				}
 			}
 		}
-		if !empty && (!torn || try >= tries) || c.ctx.Err() != nil {
+		if !empty && (!torn || try >= limit) || c.ctx.Err() != nil {
 			return results
 		}
 		time.Sleep(pause)

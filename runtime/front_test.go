@@ -263,7 +263,7 @@ func TestPoolBounds(t *testing.T) {
 	a, b := fn("a"), fn("b")
 	take := func(f *function) *sandbox {
 		t.Helper()
-		sb, err := p.acquire(t.Context(), f)
+		sb, err := p.acquire(t.Context(), f, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,7 +271,7 @@ func TestPoolBounds(t *testing.T) {
 	}
 	a1, a2 := take(a), take(a)
 	got := make(chan *sandbox)
-	go func() { sb, _ := p.acquire(t.Context(), a); got <- sb }()
+	go func() { sb, _ := p.acquire(t.Context(), a, nil); got <- sb }()
 	b1 := take(b) // the third process: a's bound does not hold b back
 	select {
 	case sb := <-got:
@@ -295,7 +295,7 @@ func TestPoolBounds(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := p.acquire(ctx, fn("d")); !errors.Is(err, context.Canceled) {
+	if _, err := p.acquire(ctx, fn("d"), nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("canceled acquire: %v", err)
 	}
 	p.mu.Lock()
@@ -303,7 +303,7 @@ func TestPoolBounds(t *testing.T) {
 		p.waiting = append(p.waiting, &waiter{fn: &function{}, got: make(chan grant, 1)})
 	}
 	p.mu.Unlock()
-	if _, err := p.acquire(t.Context(), fn("d")); err != errBusy {
+	if _, err := p.acquire(t.Context(), fn("d"), nil); err != errBusy {
 		t.Errorf("full queue: %v", err)
 	}
 	if a := httpResult(nil, errBusy); a.status != 429 {
@@ -321,14 +321,14 @@ func TestPoolPatience(t *testing.T) {
 	opened := make(chan *sandbox, 8)
 	p.open = func(fn *function) (*sandbox, error) { sb := &sandbox{fn: fn}; opened <- sb; return sb, nil }
 	fn := &function{Function: cfn.Function{ID: "a"}}
-	first, err := p.acquire(t.Context(), fn)
+	first, err := p.acquire(t.Context(), fn, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.started(first)
 	<-opened
 	got := make(chan *sandbox, 8)
-	go func() { sb, _ := p.acquire(t.Context(), fn); got <- sb }()
+	go func() { sb, _ := p.acquire(t.Context(), fn, nil); got <- sb }()
 	for p.queued() == 0 {
 		time.Sleep(time.Millisecond)
 	}
@@ -337,7 +337,7 @@ func TestPoolPatience(t *testing.T) {
 		t.Fatalf("another sandbox was made: %v", sb)
 	}
 	for range 4 { // first is still busy
-		go func() { sb, _ := p.acquire(t.Context(), fn); got <- sb }()
+		go func() { sb, _ := p.acquire(t.Context(), fn, nil); got <- sb }()
 	}
 	began := time.Now()
 	second, third := <-opened, <-opened
@@ -364,6 +364,60 @@ func TestPoolPatience(t *testing.T) {
 	p.reap(idleTime, func(*function) bool { return false })
 	if left := len(p.idle["a"]); left != 1 {
 		t.Errorf("%d idle sandboxes are left, want 1", left)
+	}
+}
+
+// After a change the processes of a function are started one after the other, and who waits is served by those that have
+// been, unless he came later than their code.
+func TestPoolAfterAChange(t *testing.T) {
+	p := newPool(8, 8)
+	p.open = func(fn *function) (*sandbox, error) { return &sandbox{fn: fn}, nil }
+	fn := &function{Function: cfn.Function{ID: "a"}}
+	runs := map[*sandbox]*code{}
+	p.warm = func(sb *sandbox, need *code) bool { return runs[sb].serves(need) }
+	first, second := &code{key: "a", turn: 1, dir: "1"}, &code{key: "a", turn: 2, dir: "2"}
+	var boxes []*sandbox
+	for range 3 { // all are there, with the first code
+		p.mu.Lock()
+		sb := &sandbox{fn: fn}
+		runs[sb] = first
+		p.count["a"]++
+		p.total++
+		p.mu.Unlock()
+		boxes = append(boxes, sb)
+	}
+	for _, sb := range boxes {
+		p.release(sb)
+	}
+	one, err := p.acquire(t.Context(), fn, second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make(chan *sandbox, 2)
+	for range 2 {
+		go func() { sb, _ := p.acquire(t.Context(), fn, second); got <- sb }()
+	}
+	for p.queued() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	old, err := p.acquire(t.Context(), fn, first) // it came before the second code
+	if err != nil || runs[old] != first {
+		t.Fatalf("got %v, %v", old, err)
+	}
+	p.release(old)
+	time.Sleep(2 * patience) // long enough for both to be served if they were not held back
+	select {
+	case sb := <-got:
+		t.Fatalf("two processes are started at once: %p beside %p", sb, one)
+	default:
+	}
+	runs[one] = second
+	for range 2 {
+		p.started(one)
+		p.release(one)
+		if sb := <-got; sb != one {
+			t.Errorf("another process was started")
+		}
 	}
 }
 

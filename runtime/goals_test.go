@@ -162,6 +162,7 @@ func BenchmarkGoalG11(b *testing.B) {
 					asked.Add(1)
 					if _, err := ask(); err != nil {
 						failed.Add(1)
+						b.Log(err)
 					}
 				}
 			})

@@ -64,7 +64,12 @@ func (s *Server) invoke(ctx context.Context, req request, finish func(*proxy.Res
 
 // pass sends a request through a sandbox of its function.
 func (s *Server) pass(ctx context.Context, req request, c *call) (*proxy.Response, error) {
-	sb, err := s.pool.acquire(ctx, req.fn)
+	// What is saved from here on need not be run: so those who wait together can be served by one worker.
+	if built, err := s.codes.get(ctx, req.fn.key); err == nil {
+		defer s.codes.release(built)
+		c.need = built
+	}
+	sb, err := s.pool.acquire(ctx, req.fn, c.need)
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,40 @@ func waitFor(t testing.TB, what string, done func() bool) {
 	}
 }
 
+// TestBurstAfterASave sends several requests at once after a save: few processes are started for them, and all run what was saved.
+func TestBurstAfterASave(t *testing.T) {
+	source := func(n int) string {
+		return fmt.Sprintf("export const handler = async () => ({ n: %d, pid: process.pid });", n)
+	}
+	p := newProject(t, map[string]string{"src/a.js": source(0)}, []cfn.Function{nodeFunction("web/A", "src/a.handler")})
+	burst := func(n int) map[int]bool {
+		pids := map[int]bool{}
+		var mu sync.Mutex
+		var wg sync.WaitGroup
+		for range 12 {
+			wg.Go(func() {
+				got := p.invoke("web-A", "{}")
+				var is struct{ N, PID int }
+				if err := json.Unmarshal([]byte(got.body), &is); err != nil || is.N != n {
+					t.Errorf("got %+v, want %d", got, n)
+				}
+				mu.Lock()
+				pids[is.PID] = true
+				mu.Unlock()
+			})
+		}
+		wg.Wait()
+		return pids
+	}
+	burst(0)
+	for n := 1; n <= 3; n++ {
+		p.write("src/a.js", source(n))
+		if pids := burst(n); len(pids) > 6 { // a process a request is what it must not come to
+			t.Errorf("%d processes were started for 12 requests at once", len(pids))
+		}
+	}
+}
+
 // TestUpdateInFlight changes the app while an invocation of the old one runs.
 func TestUpdateInFlight(t *testing.T) {
 	p := newProject(t, map[string]string{

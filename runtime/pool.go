@@ -44,7 +44,8 @@ type pool struct {
 	max, perFunction int
 	alone            func(id string) bool // a function that has one sandbox only; nil: none
 	open             func(fn *function) (*sandbox, error)
-	close            func(*sandbox) // in a goroutine of its own
+	close            func(*sandbox)             // in a goroutine of its own
+	warm             func(*sandbox, *code) bool // its worker may run what wants that code; nil: all may
 
 	mu      sync.Mutex // guards what follows
 	idle    map[string][]*sandbox
@@ -59,6 +60,7 @@ type pool struct {
 
 type waiter struct {
 	fn    *function
+	need  *code      // at least; nil: any
 	eager bool       // waited long enough for a busy sandbox
 	got   chan grant // buffered
 }
@@ -73,10 +75,10 @@ func newPool(max, perFunction int) *pool {
 		busy: map[*sandbox]struct{}{}, count: map[string]int{}, begun: map[string]int{}}
 }
 
-// acquire gives a sandbox of the function for one invocation.
-func (p *pool) acquire(ctx context.Context, fn *function) (*sandbox, error) {
+// acquire gives a sandbox of the function for one invocation, that wants to be run by need or what is newer.
+func (p *pool) acquire(ctx context.Context, fn *function, need *code) (*sandbox, error) {
 	p.mu.Lock()
-	if sb, err := p.try(fn, false); sb != nil || err != nil {
+	if sb, err := p.try(fn, need, false); sb != nil || err != nil {
 		p.mu.Unlock()
 		return sb, err
 	}
@@ -84,7 +86,7 @@ func (p *pool) acquire(ctx context.Context, fn *function) (*sandbox, error) {
 		p.mu.Unlock()
 		return nil, errBusy
 	}
-	w := &waiter{fn: fn, got: make(chan grant, 1)}
+	w := &waiter{fn: fn, need: need, got: make(chan grant, 1)}
 	p.waiting = append(p.waiting, w)
 	p.mu.Unlock()
 	hurry := time.NewTimer(patience)
@@ -121,7 +123,7 @@ func (p *pool) acquire(ctx context.Context, fn *function) (*sandbox, error) {
 // serve gives the first in line that can have one a sandbox; mu is held.
 func (p *pool) serve() {
 	for i, w := range p.waiting {
-		if got, err := p.try(w.fn, w.eager); got != nil || err != nil {
+		if got, err := p.try(w.fn, w.need, w.eager); got != nil || err != nil {
 			p.waiting = slices.Delete(p.waiting, i, i+1)
 			w.got <- grant{got, err}
 			return
@@ -129,12 +131,17 @@ func (p *pool) serve() {
 	}
 }
 
-// started says that a sandbox runs its first invocation, or has had its time to come that far.
+// started says that a sandbox runs its first invocation, or has had its time to come that far. It may be free in a moment, so
+// that none of those who wait needs another.
 func (p *pool) started(sb *sandbox) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.settle(sb) {
-		p.serve()
+		time.AfterFunc(patience, func() {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			p.serve()
+		})
 	}
 }
 
@@ -152,21 +159,42 @@ func (p *pool) settle(sb *sandbox) bool {
 
 // try gives an idle sandbox or makes one; nil means that there is no room, or that waiting is better as long as the
 // caller is not eager. mu is held.
-func (p *pool) try(fn *function, eager bool) (*sandbox, error) {
+func (p *pool) try(fn *function, need *code, eager bool) (*sandbox, error) {
 	if p.ended {
 		return nil, errClosing
 	}
-	for idle := p.idle[fn.ID]; len(idle) > 0; idle = p.idle[fn.ID] {
-		sb := idle[len(idle)-1]
-		p.idle[fn.ID] = idle[:len(idle)-1]
+	idle := slices.DeleteFunc(p.idle[fn.ID], func(sb *sandbox) bool {
 		if sb.fn.same(fn) {
-			p.busy[sb] = struct{}{}
-			return sb, nil
+			return false
 		}
 		p.discard(sb)
+		return true
+	})
+	p.idle[fn.ID] = idle
+	// After a change each sandbox has a process to start. To wait for one that does is sooner than to start them all.
+	at := len(idle) - 1
+	for p.warm != nil && need != nil && at >= 0 && !p.warm(idle[at], need) {
+		at--
 	}
-	if p.count[fn.ID] > 0 && (!eager || p.begun[fn.ID] >= maxStarting) {
+	cold := at < 0
+	switch begun := p.begun[fn.ID]; {
+	case !cold || p.count[fn.ID] == 0:
+	case len(idle) > 0 && (begun > 0 || !eager && p.count[fn.ID] > len(idle)):
 		return nil, nil
+	case len(idle) == 0 && (!eager || begun >= maxStarting):
+		return nil, nil
+	}
+	if len(idle) > 0 {
+		if cold {
+			at = len(idle) - 1
+		}
+		sb := idle[at]
+		p.idle[fn.ID] = slices.Delete(idle, at, at+1)
+		p.busy[sb] = struct{}{}
+		if cold {
+			p.start(sb)
+		}
+		return sb, nil
 	}
 	most := p.perFunction
 	if p.alone != nil && p.alone(fn.ID) {
@@ -182,10 +210,15 @@ func (p *pool) try(fn *function, eager bool) (*sandbox, error) {
 	p.total++
 	p.count[fn.ID]++
 	p.busy[sb] = struct{}{}
-	sb.starting = true
-	p.begun[fn.ID]++
-	time.AfterFunc(startTime, func() { p.started(sb) })
+	p.start(sb)
 	return sb, nil
+}
+
+// start counts a sandbox as starting; mu is held.
+func (p *pool) start(sb *sandbox) {
+	sb.starting = true
+	p.begun[sb.fn.ID]++
+	time.AfterFunc(startTime, func() { p.started(sb) })
 }
 
 // evict ends the sandbox that was idle longest. mu is held.

@@ -24,6 +24,7 @@ type call struct {
 	function string
 	trigger  string
 	tail     func(line []byte) // nil: nobody wants the log's tail
+	need     *code             // what was there when it came, which it wants to be run by, or by what is newer; nil: what is there when its turn comes
 
 	mu        sync.Mutex // guards what follows
 	running   time.Duration
@@ -48,6 +49,8 @@ type runner struct {
 	seats   map[string]*seat
 	workers int           // that run or are about to
 	freed   chan struct{} // closed when a worker is gone
+
+	refreshed map[string]time.Time // by key of a bundle: the last time
 }
 
 // seat is the place of one sandbox. Its worker is replaced when the code changed, when it died and when it ran out of time.
@@ -64,7 +67,7 @@ func inspectedSeat(function string) string { return "inspected " + function }
 var _ proxy.Handler = (*runner)(nil)
 
 func newRunner(f *factory, c *codes, calls *sync.Map, lookup func(string) (*function, bool), emit func(Event)) *runner {
-	return &runner{factory: f, codes: c, calls: calls, lookup: lookup, emit: emit, seats: map[string]*seat{}, freed: make(chan struct{})}
+	return &runner{factory: f, codes: c, calls: calls, lookup: lookup, emit: emit, seats: map[string]*seat{}, freed: make(chan struct{}), refreshed: map[string]time.Time{}}
 }
 
 func (r *runner) seat(inv *proxy.Invocation) *seat {
@@ -81,6 +84,23 @@ func (r *runner) seat(inv *proxy.Invocation) *seat {
 	}
 	s.used = time.Now()
 	return s
+}
+
+// warm says whether a sandbox that is not at work has a worker that may run what wants that code.
+func (r *runner) warm(id string, need *code) bool {
+	r.mu.Lock()
+	s := r.seats[id]
+	r.mu.Unlock()
+	if s == nil {
+		return false
+	}
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		return false // refresh is at it: most likely it ends a worker
+	}
+	defer func() { <-s.turn }()
+	return s.worker != nil && !s.worker.dead() && s.worker.code.serves(need)
 }
 
 // drop ends the worker of a sandbox that is gone.
@@ -100,9 +120,33 @@ func (r *runner) drop(id string) {
 	<-s.turn
 }
 
-// refresh replaces idle workers that run other code of the same bundle. The one used last is started again at once: the
-// next request most likely comes to it.
+// outdatedTime is how long a worker with old code is kept for those who came before there was other code.
+const outdatedTime = 100 * time.Millisecond
+
+// retire ends a worker that is not at work if its code is still the old one.
+func (r *runner) retire(s *seat, w *worker) {
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		return // it is looked at again after what it does now
+	}
+	if s.worker == w && r.codes.outdated(w.code) {
+		s.worker = nil
+		go w.stop()
+	}
+	<-s.turn
+}
+
+// hurry is how soon after a build another one counts as one of a series: somebody, or something, saves again and again.
+const hurry = 150 * time.Millisecond
+
+// refresh replaces idle workers that run other code of the same bundle. The one used last is started again at once, since the
+// next request most likely comes to it; in a series of builds, once that is over.
 func (r *runner) refresh(built *code) {
+	if !r.codes.retainCurrent(built) { // the next build is done already
+		return
+	}
+	defer r.codes.release(built)
 	r.mu.Lock()
 	seats := slices.SortedFunc(maps.Values(r.seats), func(a, b *seat) int { return b.used.Compare(a.used) })
 	r.mu.Unlock()
@@ -119,20 +163,53 @@ func (r *runner) refresh(built *code) {
 			<-s.turn
 		}
 	}
+	now := time.Now()
+	r.mu.Lock()
+	hurried := now.Sub(r.refreshed[built.key]) < hurry
+	r.refreshed[built.key] = now
+	r.mu.Unlock()
 	for i, s := range idle {
 		old := s.worker
 		s.worker = nil
 		go old.stop()
-		// A debugger gets a process that has loaded nothing yet instead: no breakpoint is met before a request comes.
-		if i == 0 && !s.debug.debugged() {
-			r.mu.Lock()
-			r.workers++
-			r.mu.Unlock()
-			if w, err := r.open(built, old.env, s.debug); err == nil {
-				s.worker = w
-			}
+		switch {
+		case i > 0 || s.debug.debugged(): // a debugger gets a process that has loaded nothing yet instead: no breakpoint is met before a request comes
+		case hurried: // what is started now would be of the past before it runs
+			time.AfterFunc(hurry, func() { r.ahead(s, built, old.env) })
+		default:
+			r.fill(s, built, old.env)
 		}
 		<-s.turn
+	}
+}
+
+// ahead starts the worker of an idle seat that has none, if its code is still the newest.
+func (r *runner) ahead(s *seat, built *code, env map[string]string) {
+	if !r.codes.retainCurrent(built) {
+		return
+	}
+	defer r.codes.release(built)
+	select {
+	case s.turn <- struct{}{}:
+	default:
+		return
+	}
+	defer func() { <-s.turn }()
+	r.mu.Lock()
+	there := slices.Contains(slices.Collect(maps.Values(r.seats)), s)
+	r.mu.Unlock()
+	if there && s.worker == nil && !s.debug.debugged() {
+		r.fill(s, built, env)
+	}
+}
+
+// fill starts a worker in a seat whose turn the caller has.
+func (r *runner) fill(s *seat, built *code, env map[string]string) {
+	r.mu.Lock()
+	r.workers++
+	r.mu.Unlock()
+	if w, err := r.open(built, env, s.debug); err == nil {
+		s.worker = w
 	}
 }
 
@@ -178,14 +255,17 @@ func (r *runner) run(ctx context.Context, inv *proxy.Invocation, c *call) answer
 	}
 	defer func() {
 		if w := s.worker; w != nil && r.codes.outdated(w.code) {
-			s.worker = nil
-			go w.stop()
+			time.AfterFunc(outdatedTime, func() { r.retire(s, w) })
 		}
 		<-s.turn
 	}()
 
-	built, err := r.codes.get(ctx, fn.key)
-	if err != nil {
+	var built *code
+	var err error
+	if w := s.worker; c.need != nil && !c.need.failed && w != nil && w.code.serves(c.need) {
+		built = w.code
+		r.codes.retain(built)
+	} else if built, err = r.codes.get(ctx, fn.key); err != nil {
 		return errorAnswer(errorBuild, err.Error(), nil)
 	}
 	defer r.codes.release(built)

@@ -143,6 +143,9 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	s.pool = newPool(opts.MaxWorkers, opts.MaxPerFunction)
 	s.pool.open, s.pool.close = s.openSandbox, s.closeSandbox
 	s.pool.alone = func(id string) bool { return s.debug.of(id) != nil }
+	s.pool.warm = func(sb *sandbox, need *code) bool {
+		return s.debug.of(sb.fn.ID) != nil || s.runner.warm(sb.id, need)
+	}
 
 	if !opts.Live {
 		if err := s.openCloud(); err != nil {

@@ -70,6 +70,7 @@ type factory struct {
 	spare  *worker
 	ahead  string // what a spare process loads: the file that the last worker needed
 	filled *time.Timer
+	taken  time.Time // when the last worker was started
 	closed bool
 	all    map[*worker]struct{}
 }
@@ -282,6 +283,7 @@ func (f *factory) takeSpare(ahead string) *worker {
 		w = nil
 	}
 	f.fillSoon()
+	f.taken = time.Now()
 	return w
 }
 
@@ -304,15 +306,20 @@ func (f *factory) giveBack(w *worker) {
 	go w.stop()
 }
 
-// fillSoon starts a spare process once the one just bound has had time to load its code; mu is held.
+// fillSoon starts a spare process once the one just bound has had time to load its code; when one follows the other, as
+// while somebody saves again and again, once that is over: a machine with few cores cannot start them all. mu is held.
 func (f *factory) fillSoon() {
 	if f.closed || f.opts.Node.Path == "" {
 		return
 	}
+	wait := 60 * time.Millisecond
+	if now := time.Now(); now.Sub(f.taken) < hurry {
+		wait = 2 * hurry
+	}
 	if f.filled == nil {
-		f.filled = time.AfterFunc(60*time.Millisecond, f.fill)
+		f.filled = time.AfterFunc(wait, f.fill)
 	} else {
-		f.filled.Reset(60 * time.Millisecond)
+		f.filled.Reset(wait)
 	}
 }
 

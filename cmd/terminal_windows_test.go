@@ -1,0 +1,7 @@
+package cmd
+
+import "github.com/rogpeppe/go-internal/testscript"
+
+func scriptTerminal(ts *testscript.TestScript, neg bool, args []string) {
+	ts.Fatalf("there is no pseudo-terminal here")
+}
