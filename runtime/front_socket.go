@@ -241,8 +241,8 @@ func (x *exchange) connect() {
 // between them.
 func (x *exchange) read(c *connection, exceeded func() bool) {
 	c.ws.SetReadLimit(socketMessage)
-	idle := time.NewTimer(socketIdle)
-	life := time.NewTimer(socketLife)
+	idle := time.NewTimer(x.server.socketIdle)
+	life := time.NewTimer(x.server.socketLife)
 	done := make(chan struct{})
 	defer func() {
 		close(done)
@@ -258,7 +258,7 @@ func (x *exchange) read(c *connection, exceeded func() bool) {
 				c.end(websocket.CloseGoingAway, "Going away")
 			case <-idle.C:
 				c.mu.Lock()
-				left := time.Until(c.active.Add(socketIdle))
+				left := time.Until(c.active.Add(x.server.socketIdle))
 				c.mu.Unlock()
 				if left <= 0 {
 					c.end(websocket.CloseGoingAway, "Going away")

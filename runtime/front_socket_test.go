@@ -34,6 +34,10 @@ export const gate = async (event) => ({ principalId: "ann", context: { n: 1 }, p
 `
 
 func socketProject(t *testing.T, gated bool) *project {
+	return socketProjectWith(t, gated, func(*Server) {})
+}
+
+func socketProjectWith(t *testing.T, gated bool, prepare func(*Server)) *project {
 	var functions []cfn.Function
 	for _, name := range []string{"connect", "leave", "say", "quiet", "fail", "gate"} {
 		functions = append(functions, nodeFunction("web/"+name, "src/chat."+name))
@@ -46,7 +50,12 @@ func socketProject(t *testing.T, gated bool) *project {
 		api.Routes[0].Authorizer = "Gate"
 		api.Routes = api.Routes[:3]
 	}
-	return serveApis(t, map[string]string{"src/chat.js": socketHandlers}, functions, api)
+	p := newProjectWith(t, prepare, map[string]string{"src/chat.js": socketHandlers}, functions)
+	p.asm.Manifest.Apis = []cfn.Api{api}
+	if err := p.server.Update(t.Context(), p.asm); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }
 
 // dial connects to the WebSocket API; a refused one gives the status.
@@ -188,4 +197,44 @@ func TestWebSocketAuthorizer(t *testing.T) {
 	await(p, "the reason", func(e Finished) bool {
 		return e.Status == 403 && strings.Contains(e.Refused, "does not allow execute-api:Invoke")
 	})
+}
+
+// TestWebSocketLimits has ten minutes and two hours pass in a moment: a connection that says and hears nothing is closed, one that
+// does is kept, and closed all the same when its time is over.
+func TestWebSocketLimits(t *testing.T) {
+	ended := func(ws *websocket.Conn) time.Duration {
+		t.Helper()
+		began := time.Now()
+		for {
+			if _, _, err := ws.ReadMessage(); err != nil {
+				if !websocket.IsCloseError(err, websocket.CloseGoingAway) {
+					t.Errorf("it ended with %v, want close 1001", err)
+				}
+				return time.Since(began)
+			}
+		}
+	}
+	const idle, life = 600 * time.Millisecond, 2 * time.Second
+	p := socketProjectWith(t, false, func(s *Server) { s.socketIdle = idle })
+	ws, _ := p.dial("")
+	tell(t, ws, `{"do":"say"}`) // the worker is warm
+	if took := ended(ws); took < idle/2 {
+		t.Errorf("an idle connection was closed after %v", took)
+	}
+	await(p, "$disconnect", func(e Logged) bool {
+		return strings.HasPrefix(e.Line, "left ") && strings.Contains(e.Line, `"disconnectStatusCode":1001`)
+	})
+
+	p = socketProjectWith(t, false, func(s *Server) { s.socketIdle, s.socketLife = idle, life })
+	ws, _ = p.dial("")
+	began := time.Now()
+	go func() {
+		for time.Since(began) < life+idle && ws.WriteMessage(websocket.TextMessage, []byte(`{"do":"quiet"}`)) == nil {
+			time.Sleep(idle / 4)
+		}
+	}()
+	ended(ws)
+	if took := time.Since(began); took < life-idle/2 {
+		t.Errorf("a connection that talks was closed after %v of its %v", took, life)
+	}
 }

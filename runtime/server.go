@@ -62,6 +62,8 @@ type Server struct {
 	keyring *keyring
 	answers answers // of Lambda authorizers
 
+	socketIdle, socketLife time.Duration // what a WebSocket connection has; tests have less time
+
 	tableSources atomic.Pointer[map[string]string] // table to "<stack>/<logical id>"
 
 	ops     chan func() // run by the owner goroutine
@@ -95,7 +97,8 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 	if err := os.MkdirAll(opts.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	s = &Server{opts: opts, log: opts.Logger, token: newToken(), ops: make(chan func()), fronts: map[string]*apiFront{}}
+	s = &Server{opts: opts, log: opts.Logger, token: newToken(), ops: make(chan func()), fronts: map[string]*apiFront{},
+		socketIdle: socketIdle, socketLife: socketLife}
 	if s.lock, err = takeFolder(opts.Dir); err != nil {
 		return nil, err
 	}
