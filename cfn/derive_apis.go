@@ -5,6 +5,7 @@ package cfn
 import (
 	"cmp"
 	"slices"
+	"strings"
 )
 
 // each calls do for every resource of the types whose property refers to the API: a route may be declared in another
@@ -87,10 +88,36 @@ func (d *derivation) route(s *Stack, properties map[string]any) Route {
 	// CloudFormation's own default is 1.0.
 	route.Payload = cmp.Or(d.text(integration.stack, p["PayloadFormatVersion"]), "1.0")
 	route.Timeout = d.number(integration.stack, p["TimeoutInMillis"])
-	if f := d.function(integration.stack, p["IntegrationUri"]); f != nil {
-		route.Function = f.ID
+	url := d.text(integration.stack, p["IntegrationUri"])
+	switch kind := d.text(integration.stack, p["IntegrationType"]); {
+	case kind == "HTTP_PROXY" && d.text(integration.stack, p["ConnectionType"]) == "VPC_LINK":
+		route.Leads = strings.TrimSpace("a VPC link to " + url)
+	case kind == "HTTP_PROXY" && url != "" && len(object(p["RequestParameters"]))+len(object(p["ResponseParameters"])) == 0:
+		route.Proxy = &Passed{URL: url, Method: method(d.text(integration.stack, p["IntegrationMethod"]))}
+	case kind == "HTTP_PROXY":
+		route.Leads = strings.TrimSpace("an integration of type HTTP_PROXY that maps parameters " + url)
+	case d.text(integration.stack, p["IntegrationSubtype"]) != "":
+		route.Leads = "the service action " + d.text(integration.stack, p["IntegrationSubtype"])
+	default:
+		d.lead(&route, integration.stack, p["IntegrationUri"])
 	}
 	return route
+}
+
+// lead notes which function a route leads to, or that it is one that sst does not run.
+func (d *derivation) lead(route *Route, s *Stack, uri any) {
+	if f := d.function(s, uri); f != nil {
+		route.Function = f.ID
+		return
+	}
+	t, ok := d.find(s, uri, typeFunction)
+	if !ok {
+		return
+	}
+	route.Leads = "the function " + strings.TrimSuffix(d.pathOf(t.stack, t.id), "/Resource")
+	if d.text(t.stack, t.resource.Properties["PackageType"]) == "Image" {
+		route.Leads += ", a container image"
+	}
 }
 
 // authorizer reads one of an HTTP or WebSocket API.

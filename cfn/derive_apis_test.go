@@ -71,11 +71,52 @@ func TestDeriveREST(t *testing.T) {
 		`"responses":[{"type":"DEFAULT_4XX","headers":{"X":"'*'"}}],`+
 		`"routes":[{"key":"GET /notes/{id}","function":"web/F","payload":"1.0","authorizer":"Ask","required":["querystring.q"]},`+
 		`{"key":"OPTIONS /","payload":"1.0","mock":{"status":204,"headers":{"Access-Control-Allow-Origin":"https://a"},"origins":["https://a","https://b"]}},`+
-		`{"key":"PUT /notes","payload":"1.0","authorizer":"iam"}]}]`)
+		`{"key":"PUT /notes","payload":"1.0","authorizer":"iam","proxy":{"url":"https://old.example"}}]}]`)
 	address := map[string]any{"Fn::Sub": "https://${A}.execute-api.${AWS::Region}.amazonaws.com/dev"}
 	if url, err := r.Resolve(s, address); err != nil || url != "http://127.0.0.1:3000/dev" {
 		t.Errorf("url = %v, %v", url, err)
 	}
+}
+
+// What a REST API does beside asking functions: it checks bodies, passes requests on, streams, and asks services of AWS.
+func TestDeriveRESTIntegrations(t *testing.T) {
+	m, _, _ := derived(t, `{"Resources": {
+"F": {"Type": "AWS::Lambda::Function"},
+"A": {"Type": "AWS::ApiGateway::RestApi"}, "S": {"Type": "AWS::ApiGateway::Stage", "Properties": {"RestApiId": {"Ref": "A"}, "StageName": "dev"}},
+"Valid": {"Type": "AWS::ApiGateway::RequestValidator", "Properties": {"RestApiId": {"Ref": "A"}, "ValidateRequestBody": true}},
+"Model": {"Type": "AWS::ApiGateway::Model", "Properties": {"RestApiId": {"Ref": "A"}, "ContentType": "application/json", "Schema": {"type": "object",
+  "properties": {"a": {"type": "string"}, "other": {"$ref": {"Fn::Join": ["", ["https://apigateway.amazonaws.com/restapis/", {"Ref": "A"}, "/models/Other"]]}}}}}},
+"M1": {"Type": "AWS::ApiGateway::Method", "Properties": {"RestApiId": {"Ref": "A"}, "ResourceId": {"Fn::GetAtt": ["A", "RootResourceId"]}, "HttpMethod": "POST",
+  "RequestValidatorId": {"Ref": "Valid"}, "RequestModels": {"application/json": {"Ref": "Model"}},
+  "Integration": {"Type": "AWS_PROXY", "ResponseTransferMode": "STREAM",
+    "Uri": {"Fn::Join": ["", ["arn:aws:apigateway:us-east-1:lambda:path/2021-11-15/functions/", {"Fn::GetAtt": ["F", "Arn"]}, "/response-streaming-invocations"]]}}}},
+"M2": {"Type": "AWS::ApiGateway::Method", "Properties": {"RestApiId": {"Ref": "A"}, "ResourceId": {"Fn::GetAtt": ["A", "RootResourceId"]}, "HttpMethod": "GET",
+  "Integration": {"Type": "HTTP_PROXY", "IntegrationHttpMethod": "ANY", "Uri": "https://old.example/{id}", "RequestParameters": {"integration.request.path.id": "method.request.querystring.id"}}}},
+"M3": {"Type": "AWS::ApiGateway::Method", "Properties": {"RestApiId": {"Ref": "A"}, "ResourceId": {"Fn::GetAtt": ["A", "RootResourceId"]}, "HttpMethod": "PUT",
+  "Integration": {"Type": "HTTP_PROXY", "ConnectionType": "VPC_LINK", "Uri": "http://inside.example"}}},
+"Image": {"Type": "AWS::Lambda::Function", "Properties": {"PackageType": "Image"}, "Metadata": {"aws:cdk:path": "S/Report/Resource"}},
+"M5": {"Type": "AWS::ApiGateway::Method", "Properties": {"RestApiId": {"Ref": "A"}, "ResourceId": {"Fn::GetAtt": ["A", "RootResourceId"]}, "HttpMethod": "DELETE",
+  "Integration": {"Type": "AWS_PROXY", "Uri": {"Fn::Join": ["", ["arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/", {"Fn::GetAtt": ["Image", "Arn"]}, "/invocations"]]}}}},
+"M4": {"Type": "AWS::ApiGateway::Method", "Properties": {"RestApiId": {"Ref": "A"}, "ResourceId": {"Fn::GetAtt": ["A", "RootResourceId"]}, "HttpMethod": "PATCH",
+  "Integration": {"Type": "AWS", "Uri": "arn:aws:apigateway:us-east-1:sqs:path/1/q"}}}
+}}`)
+	wantJSON(t, "routes", m.Apis[0].Routes, `[{"key":"POST /","function":"web/F","payload":"1.0","stream":true,"models":{"application/json":{"properties":{"a":{"type":"string"},"other":{}},"type":"object"}}},`+
+		`{"key":"GET /","payload":"1.0","proxy":{"url":"https://old.example/{id}","parameters":{"path.id":"querystring.id"}}},`+
+		`{"key":"PUT /","payload":"1.0","leads":"a VPC link to http://inside.example"},`+
+		`{"key":"DELETE /","payload":"1.0","leads":"the function S/Report, a container image"},`+
+		`{"key":"PATCH /","payload":"1.0","leads":"an integration of type AWS, which maps requests to a service of AWS"}]`)
+}
+
+func TestDeriveHTTPIntegrations(t *testing.T) {
+	m, _, _ := derived(t, `{"Resources": {
+"F": {"Type": "AWS::Lambda::Function"}, "A": {"Type": "AWS::ApiGatewayV2::Api", "Properties": {"ProtocolType": "HTTP"}},
+"I1": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {"ApiId": {"Ref": "A"}, "IntegrationType": "HTTP_PROXY", "IntegrationMethod": "GET", "IntegrationUri": "https://old.example/{proxy}", "PayloadFormatVersion": "1.0"}},
+"R1": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {"ApiId": {"Ref": "A"}, "RouteKey": "ANY /{proxy+}", "Target": {"Fn::Join": ["", ["integrations/", {"Ref": "I1"}]]}}},
+"I2": {"Type": "AWS::ApiGatewayV2::Integration", "Properties": {"ApiId": {"Ref": "A"}, "IntegrationType": "AWS_PROXY", "IntegrationSubtype": "SQS-SendMessage", "PayloadFormatVersion": "1.0"}},
+"R2": {"Type": "AWS::ApiGatewayV2::Route", "Properties": {"ApiId": {"Ref": "A"}, "RouteKey": "POST /jobs", "Target": {"Fn::Join": ["", ["integrations/", {"Ref": "I2"}]]}}}
+}}`)
+	wantJSON(t, "routes", m.Apis[0].Routes, `[{"key":"ANY /{proxy+}","payload":"1.0","proxy":{"url":"https://old.example/{proxy}","method":"GET"}},`+
+		`{"key":"POST /jobs","payload":"1.0","leads":"the service action SQS-SendMessage"}]`)
 }
 
 func TestDeriveWebSocket(t *testing.T) {

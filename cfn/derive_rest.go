@@ -4,6 +4,7 @@ package cfn
 
 import (
 	"cmp"
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -65,8 +66,8 @@ func (d *derivation) method(s *Stack, r *Resource) Route {
 	} else if d.text(s, p["AuthorizationType"]) == "AWS_IAM" {
 		route.Authorizer = "iam"
 	}
-	if p["RequestValidatorId"] != nil {
-		if v, ok := d.follow(s, p["RequestValidatorId"], 0); ok && d.truth(v.stack, v.resource.Properties["ValidateRequestParameters"]) {
+	if v, ok := d.follow(s, p["RequestValidatorId"], 0); ok {
+		if d.truth(v.stack, v.resource.Properties["ValidateRequestParameters"]) {
 			for name, needed := range object(p["RequestParameters"]) {
 				if d.truth(s, needed) {
 					route.Required = append(route.Required, strings.TrimPrefix(name, "method.request."))
@@ -74,19 +75,78 @@ func (d *derivation) method(s *Stack, r *Resource) Route {
 			}
 			slices.Sort(route.Required)
 		}
+		if d.truth(v.stack, v.resource.Properties["ValidateRequestBody"]) {
+			route.Models = d.models(s, object(p["RequestModels"]))
+		}
 	}
 	integration := object(p["Integration"])
 	route.Timeout = d.number(s, integration["TimeoutInMillis"])
 	route.Stream = d.text(s, integration["ResponseTransferMode"]) == "STREAM"
-	switch d.text(s, integration["Type"]) {
-	case "MOCK":
+	url := d.text(s, integration["Uri"])
+	switch kind := d.text(s, integration["Type"]); {
+	case kind == "MOCK":
 		route.Mock = d.mock(s, integration)
-	case "AWS_PROXY":
-		if f := d.function(s, integration["Uri"]); f != nil {
-			route.Function = f.ID
+	case kind == "AWS_PROXY":
+		d.lead(&route, s, integration["Uri"])
+	case kind == "HTTP_PROXY" && d.text(s, integration["ConnectionType"]) == "VPC_LINK":
+		route.Leads = strings.TrimSpace("a VPC link to " + url)
+	case kind == "HTTP_PROXY" && url != "":
+		route.Proxy = &Passed{URL: url, Method: method(d.text(s, integration["IntegrationHttpMethod"]))}
+		for to, from := range d.strings(s, integration["RequestParameters"]) {
+			if route.Proxy.Parameters == nil {
+				route.Proxy.Parameters = map[string]string{}
+			}
+			route.Proxy.Parameters[strings.TrimPrefix(to, "integration.request.")] = strings.TrimPrefix(from, "method.request.")
 		}
+	case kind == "HTTP_PROXY" || kind == "HTTP":
+		route.Leads = strings.TrimSpace("an integration of type " + kind + " " + url)
+	case kind == "AWS":
+		route.Leads = "an integration of type AWS, which maps requests to a service of AWS"
 	}
 	return route
+}
+
+// method is that of an integration; "" for all of them.
+func method(name string) string {
+	if name == "ANY" {
+		return ""
+	}
+	return name
+}
+
+// models gives the schemas of models, by content type.
+func (d *derivation) models(s *Stack, names map[string]any) map[string]json.RawMessage {
+	all := map[string]json.RawMessage{}
+	for kind, value := range names {
+		if t, ok := d.follow(s, value, 0); ok && t.resource.Type == "AWS::ApiGateway::Model" {
+			if text := d.json(t.stack, d.schema(t.stack, t.resource.Properties["Schema"])); json.Valid([]byte(text)) {
+				all[kind] = json.RawMessage(text)
+			}
+		}
+	}
+	return all
+}
+
+// schema leaves out of a schema what only AWS can look up: a reference to another model takes anything.
+func (d *derivation) schema(s *Stack, value any) any {
+	switch v := value.(type) {
+	case map[string]any:
+		if ref, ok := v["$ref"]; ok && !strings.HasPrefix(d.text(s, ref), "#") {
+			return map[string]any{}
+		}
+		plain := map[string]any{}
+		for name, each := range v {
+			plain[name] = d.schema(s, each)
+		}
+		return plain
+	case []any:
+		plain := make([]any, len(v))
+		for i, each := range v {
+			plain[i] = d.schema(s, each)
+		}
+		return plain
+	}
+	return value
 }
 
 // resourcePath puts together where a resource is.

@@ -3,6 +3,7 @@ package cfn
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"regexp"
 	"slices"
 	"strings"
@@ -165,6 +166,20 @@ type Route struct {
 	Stream     bool     `json:"stream,omitempty"`   // of a REST API: the answer is passed on as it comes
 	Timeout    int      `json:"timeout,omitempty"`  // milliseconds, when it is not what AWS takes
 	Mock       *Mock    `json:"mock,omitempty"`     // it is answered without a function
+	Proxy      *Passed  `json:"proxy,omitempty"`    // it is passed on to another server
+	Leads      string   `json:"leads,omitempty"`    // in words, where it leads when that is none of these
+
+	// Models are the JSON schemas (draft 4) that a REST API wants bodies to be of, by content type.
+	Models map[string]json.RawMessage `json:"models,omitempty"`
+}
+
+// Passed is the server that requests are passed on to: an integration of type HTTP_PROXY.
+type Passed struct {
+	URL    string `json:"url"`              // with {names} of parameters in its path
+	Method string `json:"method,omitempty"` // "": that of the request
+	// Parameters say what is put into the request, in the words of REST APIs without their first part: "path.id" from "path.note",
+	// "header.x" from "querystring.y", or a text in quotes.
+	Parameters map[string]string `json:"parameters,omitempty"`
 }
 
 // Mock is an answer that a REST API gives by itself, as to the preflight requests of CORS.

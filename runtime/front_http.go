@@ -206,8 +206,18 @@ func (x *exchange) serveHTTP() {
 		return
 	}
 	fn, ok := x.server.app.Load().functions[m.function]
-	if !ok {
-		x.refuseText(m.function, http.StatusNotImplemented, fmt.Sprintf("%s leads to something that does not run locally", m.key), "")
+	switch {
+	case !ok && m.route.Proxy == nil:
+		x.refuseText(m.function, http.StatusNotImplemented, nowhere(m), "")
+		return
+	case !ok:
+		if _, refused := x.server.authorize(x.server.ctx, x.httpGate(m, time.Now())); refused != nil {
+			x.refuse("", httpRefusal(refused, x.api.Type), refused.why)
+			return
+		}
+		x.forward(m, apiTime, func(late bool) *httpAnswer {
+			return messageAnswer(http.StatusServiceUnavailable, "Service Unavailable")
+		})
 		return
 	}
 	body, ok := x.body(func() { x.refuseText(fn.ID, http.StatusRequestEntityTooLarge, "Request Entity Too Large", "") },

@@ -3,9 +3,11 @@ package runtime
 // REST APIs: requests below the path of the stage, answers that the API gives by itself.
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"slices"
@@ -63,9 +65,9 @@ func (x *exchange) serveREST() {
 		return
 	}
 	fn, ok := x.server.app.Load().functions[m.function]
-	if !ok {
+	if !ok && m.route.Proxy == nil {
 		a := gatewayAnswers["nowhere"]
-		a.message = m.key + " leads to something that does not run locally"
+		a.message = nowhere(m)
 		x.refuse(m.function, x.gateway(a), a.message)
 		return
 	}
@@ -73,21 +75,46 @@ func (x *exchange) serveREST() {
 		if !x.has(name, m) {
 			_, short, _ := strings.Cut(name, ".")
 			a := gatewayAnswer{"BAD_REQUEST_PARAMETERS", 400, "Missing required request parameters: [" + short + "]", "BadRequestException"}
-			x.refuse(fn.ID, x.gateway(a), a.message)
+			x.refuse(m.function, x.gateway(a), a.message)
 			return
 		}
 	}
 	large := func() {
-		x.refuse(fn.ID, x.gateway(gatewayAnswers["large"]), "a request and its headers may have 6 MB in all, as on AWS")
+		x.refuse(m.function, x.gateway(gatewayAnswers["large"]), "a request and its headers may have 6 MB in all, as on AWS")
 	}
-	body, ok := x.body(large, func() { x.refuseText(fn.ID, http.StatusBadRequest, "Bad Request", "") })
-	if !ok {
-		return
+	schema := bodyModel(m.route.Models, x.r.Header.Get("Content-Type"))
+	var body []byte
+	if ok || schema != nil {
+		var whole bool
+		if body, whole = x.body(large, func() { x.refuseText(m.function, http.StatusBadRequest, "Bad Request", "") }); !whole {
+			return
+		}
+		x.r.Body = io.NopCloser(bytes.NewReader(body))
 	}
 	now := time.Now()
 	who, refused := x.server.authorize(x.server.ctx, x.restGate(m, path, now))
 	if refused != nil {
-		x.refuse(fn.ID, x.gateway(gatewayAnswers[refused.kind]), refused.why)
+		x.refuse(m.function, x.gateway(gatewayAnswers[refused.kind]), refused.why)
+		return
+	}
+	if schema != nil {
+		if err := checkBody(schema, body); err != nil {
+			a := gatewayAnswer{"BAD_REQUEST_BODY", 400, "Invalid request body", "BadRequestException"}
+			x.refuse(m.function, x.gateway(a), "the body is not of its model: "+strings.ReplaceAll(err.Error(), "\n", " "))
+			return
+		}
+	}
+	limit := restTime
+	if m.route.Timeout > 0 {
+		limit = time.Duration(m.route.Timeout) * time.Millisecond
+	}
+	if !ok {
+		x.forward(m, limit, func(late bool) *httpAnswer {
+			if late {
+				return x.gateway(gatewayAnswers["late"])
+			}
+			return x.gateway(gatewayAnswers["failed"])
+		})
 		return
 	}
 	event, err := json.Marshal(newRESTEvent(x.r, m, x.api, path, x.id, body, who, now))
@@ -103,10 +130,6 @@ func (x *exchange) serveREST() {
 	if m.route.Stream {
 		x.serveStream(req, x.restResult)
 		return
-	}
-	limit := restTime
-	if m.route.Timeout > 0 {
-		limit = time.Duration(m.route.Timeout) * time.Millisecond
 	}
 	x.run(req, limit, x.restResult, func() *httpAnswer { return x.gateway(gatewayAnswers["late"]) })
 }

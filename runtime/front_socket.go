@@ -370,7 +370,7 @@ func (x *exchange) runRoute(m match, event socketEvent, id, key string) *routeAn
 	failed := &routeAnswer{httpAnswer{status: http.StatusBadGateway}, true}
 	fn, ok := x.server.app.Load().functions[m.function]
 	if !ok {
-		x.server.events.send(Finished{RequestID: id, Trigger: key, Status: http.StatusNotImplemented, Refused: key + " leads to something that does not run locally", Time: time.Now()})
+		x.server.events.send(Finished{RequestID: id, Trigger: key, Status: http.StatusNotImplemented, Refused: nowhere(m), Time: time.Now()})
 		failed.status = http.StatusNotImplemented
 		return failed
 	}
