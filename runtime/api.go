@@ -109,6 +109,14 @@ func (a *runtimeAPI) close() {
 	a.listener.Close() // the server does not know of it before serve
 }
 
+// inspectorAt takes where the process's debugger listens, once.
+func (a *runtimeAPI) inspectorAt(address string) {
+	select {
+	case a.inspector <- address:
+	default:
+	}
+}
+
 // deliver hands the next event to the process. The worker must be ready, or become so: see settled.
 func (a *runtimeAPI) deliver(d *delivery) {
 	a.mu.Lock()
@@ -179,6 +187,11 @@ func (a *runtimeAPI) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Path == channelPath {
 		a.openChannel(w, r)
+		return
+	}
+	if r.URL.Path == inspectPath && r.Method == http.MethodPost {
+		address, _ := io.ReadAll(io.LimitReader(r.Body, 100))
+		a.inspectorAt(string(address))
 		return
 	}
 	path, ok := strings.CutPrefix(r.URL.Path, "/2018-06-01/")

@@ -105,10 +105,7 @@ func (a *runtimeAPI) serveChannel(ch *channel, r *bufio.Reader) {
 			a.mu.Lock()
 			a.asks()
 		case frameDebug:
-			select {
-			case a.inspector <- string(got.body):
-			default:
-			}
+			a.inspectorAt(string(got.body))
 			continue
 		case frameResult:
 			if !a.complete(got) {

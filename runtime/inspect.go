@@ -56,6 +56,8 @@ type inspectors struct {
 	factory *factory
 	emit    func(Event)
 	known   func(id string) map[string]string // a function's environment as far as it is known before an invocation
+	code    func(id string) (built *code, release func(), err error)
+	told    map[string]bool // functions that cannot be debugged, which was said
 
 	mu  sync.Mutex // guards all
 	all map[string]*inspector
@@ -72,7 +74,17 @@ func (d *inspectors) of(id string) *inspector {
 }
 
 func (d *inspectors) wants(fn *function) bool {
-	return fn.Bundle.Kind == bundle.Node && (d.chosen.All || slices.Contains(d.chosen.Functions, fn.ID))
+	if !slices.Contains(d.chosen.Functions, fn.ID) {
+		return d.chosen.All && fn.Bundle.Kind == bundle.Node
+	}
+	if lacks := d.lacksDebugger(fn); lacks != "" {
+		if !d.told[fn.ID] {
+			d.told[fn.ID] = true
+			d.emit(Notice{Text: lacks})
+		}
+		return false
+	}
+	return true
 }
 
 // update opens and closes ports; gone are the functions that are not inspected any more.
@@ -110,6 +122,9 @@ func (d *inspectors) list() []Inspected {
 	var list []Inspected
 	for _, id := range slices.Sorted(maps.Keys(d.all)) {
 		i := d.all[id]
+		if i.unseen {
+			continue
+		}
 		list = append(list, Inspected{Function: id, Handler: i.handler, Kind: i.kind, Address: i.addr})
 	}
 	return list
@@ -131,19 +146,37 @@ type inspector struct {
 	kind    string
 	id      string // of the target, as debuggers see it
 	addr    string
-	server  *http.Server
-	taking  sync.Mutex // one process is made at a time
+	unseen  bool         // nobody can say when a debugger is there, so one always may be
+	shut    func() error // ends listening
+	taking  sync.Mutex   // one process is made at a time; guards laid
+	laid    string       // folder of the code that was put where debuggers of Python look
 
 	mu       sync.Mutex // guards what follows
-	sessions map[*debugSession]struct{}
+	sessions map[client]struct{}
 	changed  chan struct{} // closed and replaced when the first debugger comes or the last one goes
 	worker   *worker       // that debuggers see; nil: none runs
 	spare    *worker       // the same, while it is not bound to a sandbox
 	closed   bool
 }
 
-// open takes the next free port.
+// client is a debugger that is there.
+type client interface {
+	// attach leads it to a process; what it gives is closed when the process may begin.
+	attach(w *worker) <-chan struct{}
+	end()
+}
+
+var (
+	_ client = (*debugSession)(nil)
+	_ client = (*dapClient)(nil)
+)
+
+// open takes the next free port. A debugger of other languages comes to the process by itself: it may be there at any time.
 func (d *inspectors) open(fn *function) (*inspector, error) {
+	if fn.Bundle.Kind != bundle.Node && fn.Bundle.Kind != bundle.Python {
+		return &inspector{d: d, fn: fn.ID, handler: fn.Handler, kind: fn.Bundle.Kind, unseen: true, sessions: map[client]struct{}{},
+			changed: make(chan struct{}), shut: func() error { return nil }}, nil
+	}
 	var l net.Listener
 	var err error
 	for port := firstInspectPort; port < firstInspectPort+2000; port++ {
@@ -155,9 +188,14 @@ func (d *inspectors) open(fn *function) (*inspector, error) {
 		return nil, err
 	}
 	i := &inspector{d: d, fn: fn.ID, handler: fn.Handler, kind: fn.Bundle.Kind, id: newID(), addr: l.Addr().String(),
-		sessions: map[*debugSession]struct{}{}, changed: make(chan struct{})}
-	i.server = &http.Server{Handler: i, ErrorLog: log.New(io.Discard, "", 0)}
-	go i.server.Serve(l)
+		sessions: map[client]struct{}{}, changed: make(chan struct{}), shut: l.Close}
+	if i.kind == bundle.Python {
+		go i.accept(l)
+		return i, nil
+	}
+	server := &http.Server{Handler: i, ErrorLog: log.New(io.Discard, "", 0)}
+	i.shut = server.Close
+	go server.Serve(l)
 	return i, nil
 }
 
@@ -168,7 +206,7 @@ func (i *inspector) close() {
 	spare := i.spare
 	i.spare = nil
 	i.mu.Unlock()
-	i.server.Close()
+	i.shut()
 	for _, s := range sessions {
 		s.end()
 	}
@@ -184,7 +222,7 @@ func (i *inspector) attached() (bool, <-chan struct{}) {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	return len(i.sessions) > 0, i.changed
+	return i.unseen || len(i.sessions) > 0, i.changed
 }
 
 // debugged is attached without its future.
@@ -304,14 +342,22 @@ func (i *inspector) serve(w http.ResponseWriter, r *http.Request) {
 		return // it was answered
 	}
 	s := newDebugSession(ws)
+	i.join(s)
+	s.read()
+	i.leave(s)
+}
+
+// join leads a debugger to the process that there is, or has one started.
+func (i *inspector) join(s client) {
 	i.mu.Lock()
 	if i.closed {
 		i.mu.Unlock()
 		s.end()
 		return
 	}
+	_, returned := i.sessions[s]
 	i.sessions[s] = struct{}{}
-	first := len(i.sessions) == 1
+	first := len(i.sessions) == 1 && !returned
 	current := i.worker
 	if first {
 		i.turn()
@@ -325,11 +371,14 @@ func (i *inspector) serve(w http.ResponseWriter, r *http.Request) {
 	} else {
 		go i.replenish()
 	}
-	s.read()
+}
 
+// leave forgets a debugger.
+func (i *inspector) leave(s client) {
 	i.mu.Lock()
+	_, there := i.sessions[s]
 	delete(i.sessions, s)
-	last := len(i.sessions) == 0 && !i.closed
+	last := there && len(i.sessions) == 0 && !i.closed
 	var spare *worker
 	if last {
 		i.turn()
@@ -369,7 +418,7 @@ func (i *inspector) process(env map[string]string) (*worker, error) {
 	w := i.spare
 	i.spare = nil
 	i.mu.Unlock()
-	if w != nil && !w.dead() && !bindsAtStart(w.env, env) {
+	if w != nil && !w.dead() && (i.kind == bundle.Python || !bindsAtStart(w.env, env)) {
 		w.env = nil
 		return w, nil
 	}
@@ -385,7 +434,25 @@ func (i *inspector) process(env map[string]string) (*worker, error) {
 
 // start starts a process and attaches every debugger to it; taking is held.
 func (i *inspector) start(env map[string]string, spare bool) (*worker, error) {
-	w, err := i.d.factory.startNode(environList(env), []string{"--inspect-publish-uid=http"}, "inspect")
+	var w *worker
+	var err error
+	if i.kind == bundle.Python {
+		if spare {
+			built, release, err := i.d.code(i.fn)
+			if err != nil {
+				return nil, err
+			}
+			defer release()
+			if !built.failed { // what is wrong was said
+				if err := i.lay(built); err != nil {
+					return nil, err
+				}
+			}
+		}
+		w, err = i.d.factory.startPythonDebug(env)
+	} else {
+		w, err = i.d.factory.startNode(environList(env), []string{"--inspect-publish-uid=http"}, "inspect")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -394,10 +461,10 @@ func (i *inspector) start(env map[string]string, spare bool) (*worker, error) {
 	select {
 	case w.inspector = <-w.api.inspector:
 	case <-w.exited:
-		return nil, fmt.Errorf("Node ended before it opened its inspector (%s)", w.how)
+		return nil, fmt.Errorf("it ended before its debugger listened (%s)", w.how)
 	case <-late.C:
 		w.stop()
-		return nil, fmt.Errorf("Node did not open its inspector within %v", inspectStart)
+		return nil, fmt.Errorf("its debugger did not listen within %v", inspectStart)
 	}
 	i.mu.Lock()
 	i.worker = w
@@ -516,8 +583,11 @@ func (i *inspector) within(ctx context.Context, d time.Duration) (context.Contex
 func (r *runner) deadline(s *seat, w *worker, inv *proxy.Invocation, d *delivery, left time.Duration) *countdown {
 	if !r.live || s.debug == nil {
 		c := s.debug.countdown(left, func(left time.Duration, stopped bool) { w.api.clock(d, left, stopped) })
-		if c.stopped {
+		switch {
+		case c.stopped && s.debug.kind == bundle.Node:
 			d.header["Sst-Left-Ms"] = []string{strconv.FormatInt(left.Milliseconds(), 10)}
+		case c.stopped: // a client of the Runtime API knows of no other clock
+			d.header["Lambda-Runtime-Deadline-Ms"] = []string{deadlineHeader(time.Now().Add(debuggedTime))}
 		}
 		return c
 	}

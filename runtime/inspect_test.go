@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -532,4 +533,47 @@ func TestDebuggerInLiveMode(t *testing.T) {
 	if got := invoke(other, `{}`); string(got.Body) != "2" {
 		t.Errorf("the next invocation: %+v %s", got, got.Body)
 	}
+}
+
+// TestUnseenDebugger runs a program whose debugger comes to the process by itself: its time does not count, and where it is
+// is said.
+func TestUnseenDebugger(t *testing.T) {
+	for _, tool := range []string{"sh", "curl"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skipf("skipped: %s is not installed", tool)
+		}
+	}
+	f := customFunction("web/Sh", "fn")
+	f.Timeout = 1
+	p := servingSlow(t, f)
+	if got := p.invoke("web-Sh", "{}"); got.body != `"late"` {
+		t.Errorf("Invoke = %+v", got)
+	}
+	await(p, "where it runs", func(e Notice) bool {
+		return strings.Contains(e.Text, "web/Sh runs as process ") && strings.Contains(e.Text, "dlv attach")
+	})
+	if list := p.server.Inspected(); len(list) != 0 {
+		t.Errorf("inspected = %+v", list)
+	}
+}
+
+// servingSlow serves a program that takes 1.3 seconds.
+func servingSlow(t *testing.T, f cfn.Function) *project {
+	p := newProjectWith(t, func(s *Server) { s.Inspect(Inspection{Functions: []string{f.ID}}) }, map[string]string{"fn/bootstrap": `#!/bin/sh
+api=http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime
+while :; do
+  headers=$(mktemp)
+  curl -sS -o /dev/null -D $headers $api/invocation/next || exit 0
+  id=$(grep -i lambda-runtime-aws-request-id $headers | tr -d '\r' | cut -d' ' -f2)
+  rm $headers
+  sleep 1.3
+  curl -sS -o /dev/null -d '"late"' $api/invocation/$id/response
+done
+`}, nil)
+	os.Chmod(filepath.Join(p.root, "fn/bootstrap"), 0o755)
+	p.set([]cfn.Function{f})
+	if err := p.server.Update(t.Context(), p.asm); err != nil {
+		t.Fatal(err)
+	}
+	return p
 }

@@ -134,7 +134,7 @@ func Open(ctx context.Context, opts Options) (s *Server, err error) {
 		return fn, ok
 	}, s.events.send)
 	s.runner.secrets = opts.Secrets
-	s.debug = &inspectors{factory: s.factory, emit: s.events.send, known: s.knownEnv, all: map[string]*inspector{}}
+	s.debug = &inspectors{factory: s.factory, emit: s.events.send, known: s.knownEnv, code: s.knownCode, told: map[string]bool{}, all: map[string]*inspector{}}
 	s.runner.debug = s.debug
 	s.codes.swap = func(c *code) {
 		s.answers.forget()
@@ -320,6 +320,19 @@ func (s *Server) knownEnv(id string) map[string]string {
 		env = fn.env
 	}
 	return workerEnv(s.factory.base, env, "", "", "")
+}
+
+// knownCode is a function's code as it is now, held until release.
+func (s *Server) knownCode(id string) (*code, func(), error) {
+	fn := s.app.Load().functions[id]
+	if fn == nil {
+		return nil, nil, errClosing
+	}
+	built, err := s.codes.get(s.ctx, fn.key)
+	if err != nil {
+		return nil, nil, err
+	}
+	return built, func() { s.codes.release(built) }, nil
 }
 
 func (s *Server) stale(fn *function) bool {
@@ -518,7 +531,7 @@ func (s *Server) writeStart(a *app) error {
 	}
 	for _, fn := range a.ordered {
 		one := startFunction{ID: fn.ID, Name: fn.Name, Handler: fn.Handler}
-		if debug := s.debug.of(fn.ID); debug != nil {
+		if debug := s.debug.of(fn.ID); debug != nil && !debug.unseen {
 			one.Inspect = debug.addr
 		}
 		file.Functions = append(file.Functions, one)

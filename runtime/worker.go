@@ -65,6 +65,7 @@ type factory struct {
 	alive sync.WaitGroup // processes
 
 	pythonRIC func() bool // whether awslambdaric can be imported
+	debugpy   func() bool // likewise
 
 	mu     sync.Mutex // guards what follows
 	spare  *worker
@@ -80,16 +81,19 @@ func openFactory(opts Options, dir string, lines func(*call, bool, string)) (*fa
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	for name, data := range map[string][]byte{"worker.mjs": nodeShim, "worker.py": pythonShim} {
+	for name, data := range map[string][]byte{"worker.mjs": nodeShim, "worker.py": pythonShim, "debug.py": pythonDebugShim} {
 		if err := os.WriteFile(filepath.Join(dir, name), data, 0o644); err != nil {
 			return nil, err
 		}
 	}
-	f.pythonRIC = sync.OnceValue(func() bool {
-		cmd := exec.Command(f.python(), "-c", "import awslambdaric")
-		cmd.Env = environList(f.base)
-		return cmd.Run() == nil
-	})
+	imports := func(module string) func() bool {
+		return sync.OnceValue(func() bool {
+			cmd := exec.Command(f.python(), "-c", "import "+module)
+			cmd.Env = environList(f.base)
+			return cmd.Run() == nil
+		})
+	}
+	f.pythonRIC, f.debugpy = imports("awslambdaric"), imports("debugpy")
 	return f, nil
 }
 
@@ -194,9 +198,15 @@ func (f *factory) open(c *code, sandbox map[string]string, debug *inspector) (*w
 	var err error
 	switch c.spec.Kind {
 	case bundle.Python:
-		w, err = f.openPython(c, sandbox)
+		if debug != nil {
+			w, err = f.debugPython(c, sandbox, debug)
+		} else {
+			w, err = f.openPython(c, sandbox)
+		}
 	case bundle.Go, bundle.Custom:
-		w, err = f.openBootstrap(c, sandbox)
+		if w, err = f.openBootstrap(c, sandbox); err == nil && debug != nil {
+			debug.d.emit(Notice{Text: fmt.Sprintf("%s runs as process %d, and its time does not count. A debugger attaches to the process, for Go: dlv attach %d", debug.fn, w.cmd.Process.Pid, w.cmd.Process.Pid)})
+		}
 	default:
 		w, err = f.openNode(c, sandbox, debug)
 	}

@@ -55,7 +55,7 @@ type Config struct {
 // other, which bounds memory and costs nothing, since one build uses all cores.
 type Builder struct {
 	config Config
-	whole  bool   // source maps hold the sources
+	whole  bool   // with what debuggers need; see KeepSources
 	root   string // Config.Root with symlinks resolved, as esbuild sees files
 	disk   *disk  // nil without Config.Cache
 
@@ -96,7 +96,8 @@ func Open(config Config) *Builder {
 	return b
 }
 
-// KeepSources puts the sources into the source maps of Live bundles: a debugger may not be allowed to read them from disk.
+// KeepSources makes Live bundles for debuggers: source maps hold the sources, which a debugger may not be allowed to read from
+// disk, and Go programs keep their symbols and the paths of their files.
 // It is called before the first Build.
 func (b *Builder) KeepSources() { b.whole = true }
 

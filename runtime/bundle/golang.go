@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -27,8 +28,12 @@ func (b *Builder) goBuild(ctx context.Context, u *unit) {
 	}
 	defer os.RemoveAll(out)
 	binary := filepath.Join(out, "bootstrap")
-	stderr, err := b.goRun(ctx, u, nil, "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w", "-tags", "lambda.norpc",
-		"-o", binary, ".")
+	flags := []string{"-trimpath", "-ldflags", "-s -w"}
+	if b.whole { // what a debugger needs
+		flags = []string{"-gcflags", "-N -l"}
+	}
+	arguments := slices.Concat([]string{"build", "-buildvcs=false", "-tags", "lambda.norpc"}, flags, []string{"-o", binary, "."})
+	stderr, err := b.goRun(ctx, u, nil, arguments...)
 	if err != nil {
 		if ctx.Err() != nil {
 			u.fail(errorAt("", "%s", context.Cause(ctx)))

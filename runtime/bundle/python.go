@@ -32,6 +32,13 @@ func sourceOf(root string, spec Spec, file string) string {
 	return dir
 }
 
+// PythonSource is the folder of the project whose files are those of a Python function.
+func PythonSource(root string, spec Spec) string {
+	dir, base := path.Split(spec.Handler)
+	name, _, _ := strings.Cut(base, ".")
+	return sourceOf(root, spec, filepath.Join(root, filepath.FromSlash(dir), name+".py"))
+}
+
 func pythonEntry(source, file string) string {
 	rel, err := filepath.Rel(source, file)
 	if err != nil {
