@@ -16,6 +16,7 @@ import (
 
 	"sst/cfn"
 	"sst/runtime"
+	"sst/runtime/bundle"
 )
 
 // This file is --inspect of sst start: which functions, and how an editor gets there.
@@ -137,16 +138,29 @@ func (s *starter) tellInspected() {
 
 // launchConfiguration is how VS Code attaches to a function.
 type launchConfiguration struct {
-	Name       string   `json:"name"`
-	Type       string   `json:"type"`
-	Request    string   `json:"request"`
-	Address    string   `json:"address,omitempty"`
-	Port       int      `json:"port,omitempty"`
-	Restart    bool     `json:"restart,omitempty"`
-	SourceMaps bool     `json:"sourceMaps,omitempty"`
-	OutFiles   []string `json:"outFiles,omitempty"`
-	Resolve    []string `json:"resolveSourceMapLocations,omitempty"`
-	SkipFiles  []string `json:"skipFiles,omitempty"`
+	Name       string          `json:"name"`
+	Type       string          `json:"type"`
+	Request    string          `json:"request"`
+	Address    string          `json:"address,omitempty"`
+	Port       int             `json:"port,omitempty"`
+	Connect    *debugpyAddress `json:"connect,omitempty"`
+	Mappings   []pathMapping   `json:"pathMappings,omitempty"`
+	Restart    bool            `json:"restart,omitempty"`
+	SourceMaps bool            `json:"sourceMaps,omitempty"`
+	OutFiles   []string        `json:"outFiles,omitempty"`
+	Resolve    []string        `json:"resolveSourceMapLocations,omitempty"`
+	SkipFiles  []string        `json:"skipFiles,omitempty"`
+}
+
+// debugpyAddress and pathMapping are those of Python's debugger.
+type debugpyAddress struct {
+	Host string `json:"host"`
+	Port int    `json:"port"`
+}
+
+type pathMapping struct {
+	Local  string `json:"localRoot"`
+	Remote string `json:"remoteRoot"`
 }
 
 type launchCompound struct {
@@ -163,9 +177,22 @@ const (
 )
 
 // configurationOf makes one; project is the project's folder as VS Code names it.
-func configurationOf(each startedInspect, project string) launchConfiguration {
+func (s *starter) configurationOf(each startedInspect, project string) launchConfiguration {
 	host, text, _ := net.SplitHostPort(each.Address)
 	port, _ := strconv.Atoi(text)
+	if each.Kind == bundle.Python {
+		local := project
+		for _, f := range s.asm.Manifest.Functions {
+			rel, err := filepath.Rel(s.project.root, bundle.PythonSource(s.project.root, f.Bundle))
+			if f.ID == each.Function && err == nil && rel != "." {
+				local += "/" + filepath.ToSlash(rel)
+			}
+		}
+		return launchConfiguration{
+			Name: "sst: " + each.Function, Type: "debugpy", Request: "attach", Connect: &debugpyAddress{host, port},
+			Mappings: []pathMapping{{local, project + "/.sst/" + runtime.InspectFolder(each.Function)}},
+		}
+	}
 	return launchConfiguration{
 		Name: "sst: " + each.Function, Type: "node", Request: "attach", Address: host, Port: port, Restart: true, SourceMaps: true,
 		OutFiles:  []string{project + "/.sst/local/bundles/**/*.mjs", project + "/.sst/local/bundles/**/*.cjs"},
@@ -188,7 +215,7 @@ func (s *starter) launchConfigurations(list []startedInspect) {
 	}
 	var configurations []launchConfiguration
 	for _, each := range list {
-		configurations = append(configurations, configurationOf(each, project))
+		configurations = append(configurations, s.configurationOf(each, project))
 	}
 	data, err := os.ReadFile(path)
 	shown := relative(s.Dir, path)
@@ -270,11 +297,15 @@ func hasConfiguration(data []byte, want launchConfiguration) bool {
 			Connect       struct{ Port any }
 		}
 	}
+	port := want.Port
+	if want.Connect != nil {
+		port = want.Connect.Port
+	}
 	if json.Unmarshal(plainJSON(data), &file) != nil {
-		return bytes.Contains(data, fmt.Append(nil, want.Port))
+		return bytes.Contains(data, fmt.Append(nil, port))
 	}
 	for _, c := range file.Configurations {
-		if c.Request == "attach" && (fmt.Sprint(c.Port) == fmt.Sprint(want.Port) || fmt.Sprint(c.Connect.Port) == fmt.Sprint(want.Port)) {
+		if c.Request == "attach" && (fmt.Sprint(c.Port) == fmt.Sprint(port) || fmt.Sprint(c.Connect.Port) == fmt.Sprint(port)) {
 			return true
 		}
 	}
