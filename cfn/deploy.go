@@ -29,10 +29,12 @@ type Deployer struct {
 	// Repair allows to delete or roll back a stack that is stuck; without it that is an error which says what is wrong.
 	Repair bool
 	// Async returns once everything is submitted. A stack that others wait for is waited for.
-	Async  bool
-	Cap    int // stacks under way at once; 0 is 16
-	Report func(Progress)
-	Docker string // the program that makes container images; "" is docker
+	Async bool
+	// Hotswap changes functions past CloudFormation where nothing else of a stack changes; see hotswap.go.
+	Hotswap bool
+	Cap     int // stacks under way at once; 0 is 16
+	Report  func(Progress)
+	Docker  string // the program that makes container images; "" is docker
 }
 
 // ProgressKind says what a Progress is about.
@@ -64,6 +66,7 @@ type Outcome string
 const (
 	Deployed  Outcome = "deployed"
 	Unchanged Outcome = "unchanged"
+	Swapped   Outcome = "swapped" // past CloudFormation
 	Failed    Outcome = "failed"
 	Skipped   Outcome = "skipped"   // because one that it depends on failed
 	Submitted Outcome = "submitted" // CloudFormation goes on by itself
@@ -73,6 +76,7 @@ const (
 type Result struct {
 	Stack    *Stack
 	Outcome  Outcome
+	Swapped  int // functions, of a swapped stack
 	Outputs  map[string]string
 	Err      error // of a failed stack; a *Failure when CloudFormation gave up
 	Duration time.Duration
@@ -186,8 +190,9 @@ type deployment struct {
 	slots   chan struct{}
 
 	mu      sync.Mutex
-	running map[string]*Stack // submitted and not over
-	moved   map[string]bool   // ids of stacks that changed in this run
+	swaps   map[string]swapped // by short name of the stack, what CloudFormation does not know
+	running map[string]*Stack  // submitted and not over
+	moved   map[string]bool    // ids of stacks that changed in this run
 }
 
 // Deploy deploys the stacks, which are in dependency order and complete (Needed). The error is that of the preparation, or
@@ -284,6 +289,11 @@ func (d *Deployer) open(ctx context.Context, stacks []*Stack, bootstrapped bool)
 			return nil, &WrongAccount{Stack: s.Name, Have: env.account, Want: s.Account}
 		}
 	}
+	if bootstrapped {
+		if run.swaps, err = d.swapped(ctx); err != nil {
+			return nil, err
+		}
+	}
 	read := map[string]bool{}
 	for _, s := range stacks {
 		if bootstrapped {
@@ -371,9 +381,25 @@ func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *
 		return failed(err)
 	}
 	if there != nil {
-		same, err := r.unchanged(ctx, client, s, there)
+		same, body, err := r.unchanged(ctx, client, s, there)
 		if err != nil {
 			return failed(err)
+		}
+		recorded := r.swappedIn(s) != nil
+		if r.Hotswap && (!same || recorded) {
+			result, err := r.swap(ctx, s, there, body)
+			if err != nil {
+				return failed(err)
+			}
+			if result != nil {
+				return *result
+			}
+		}
+		if same && recorded {
+			if err := r.putBack(ctx, s); err != nil {
+				return failed(err)
+			}
+			return Result{Outcome: Deployed, Outputs: outputsOf(there)}
 		}
 		if same {
 			if err := r.protect(ctx, client, s, there); err != nil {
@@ -391,6 +417,9 @@ func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *
 		return failed(err)
 	}
 	if set == "" { // it came to the same after all
+		if err := r.putBack(ctx, s); err != nil {
+			return failed(err)
+		}
 		return Result{Outcome: Unchanged, Outputs: outputsOf(there)}
 	}
 	token := randomToken()
@@ -409,7 +438,7 @@ func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *
 	if err := r.protect(ctx, client, s, there); err != nil {
 		return failed(err)
 	}
-	if async {
+	if async && r.swappedIn(s) == nil {
 		return Result{Outcome: Submitted}
 	}
 	return r.finish(ctx, client, s, arn, token)
@@ -428,6 +457,9 @@ func (r *deployment) finish(ctx context.Context, client *cloudformation.Client, 
 	r.report(Progress{Kind: ProgressStack, Stack: s, Status: status, Reason: reason})
 	if !good(status) {
 		return failed(o.cause(status, reason))
+	}
+	if err := r.putBack(ctx, s); err != nil {
+		return failed(err)
 	}
 	out, err := client.DescribeStacks(ctx, &cloudformation.DescribeStacksInput{StackName: &arn})
 	if err != nil || len(out.Stacks) == 0 {
@@ -554,34 +586,36 @@ func listResources(ctx context.Context, client *cloudformation.Client, s *Stack,
 	return all, nil
 }
 
-// unchanged compares a stack with what the assembly says: template, parameters and tags.
-func (r *deployment) unchanged(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (bool, error) {
+// unchanged compares a stack with what the assembly says: template, parameters and tags. body is the template in AWS, when nothing but
+// that differs.
+func (r *deployment) unchanged(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (same bool, body []byte, err error) {
 	r.report(Progress{Kind: ProgressStack, Stack: s, Status: "CHECKING"})
 	if !good(string(there.StackStatus)) && there.StackStatus != types.StackStatusUpdateRollbackComplete {
-		return false, nil
+		return false, nil, nil
 	}
 	if !sameTags(s, there) {
-		return false, nil
+		return false, nil, nil
 	}
 	t, err := s.Template()
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
 	if !r.sameParameters(t, there) {
-		return false, nil
+		return false, nil, nil
 	}
-	body, err := os.ReadFile(filepath.Join(s.Dir, s.TemplateFile))
+	own, err := os.ReadFile(filepath.Join(s.Dir, s.TemplateFile))
 	if err != nil {
-		return false, err
+		return false, nil, err
 	}
-	if strings.Contains(string(body), `"Fn::GetStackOutput"`) && r.changedBelow(s) {
-		return false, nil // the values it reads may be others now
+	if strings.Contains(string(own), `"Fn::GetStackOutput"`) && r.changedBelow(s) {
+		return false, nil, nil // the values it reads may be others now
 	}
 	out, err := client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: there.StackId, TemplateStage: types.TemplateStageOriginal})
 	if err != nil {
-		return false, fmt.Errorf("template of stack %s: %w", s.Name, err)
+		return false, nil, fmt.Errorf("template of stack %s: %w", s.Name, err)
 	}
-	return sameJSON(body, []byte(aws.ToString(out.TemplateBody))), nil
+	body = []byte(aws.ToString(out.TemplateBody))
+	return sameJSON(own, body), body, nil
 }
 
 func sameTags(s *Stack, there *types.Stack) bool {

@@ -115,7 +115,7 @@ func TestDeployManyStacks(t *testing.T) {
 		t.Errorf("outputs %v", results[0].Outputs)
 	}
 	calls = server.Calls()
-	if count(calls, "DescribeStacks") != 1 || count(calls, "GetTemplate") != 30 || len(calls) != 34 {
+	if count(calls, "DescribeStacks") != 1 || count(calls, "GetTemplate") != 30 || count(calls, "GetParametersByPath") != 1 || len(calls) != 35 {
 		t.Errorf("calls %v", calls)
 	}
 }

@@ -46,6 +46,11 @@ func newPublisher(env *environments, report func(Progress), docker string) *publ
 
 // publish brings all assets of a stack to where its template expects them.
 func (p *publisher) publish(ctx context.Context, s *Stack) error {
+	return p.some(ctx, s, func(string) bool { return true })
+}
+
+// some publishes those of its files whose object keys are wanted.
+func (p *publisher) some(ctx context.Context, s *Stack, wanted func(key string) bool) error {
 	group, ctx := errgroup.WithContext(ctx)
 	for _, asset := range s.Assets {
 		region := p.env.region(s)
@@ -55,6 +60,9 @@ func (p *publisher) publish(ctx context.Context, s *Stack) error {
 		bucket, key := p.env.fill(asset.Bucket, region), p.env.fill(asset.ObjectKey, region)
 		if asset.Image != nil {
 			bucket, key = region+"/"+asset.Image.Repository, asset.Image.Tag
+		}
+		if !wanted(key) {
+			continue
 		}
 		p.mu.Lock()
 		one := p.done[bucket+"/"+key]

@@ -150,6 +150,11 @@ func (r *deployment) remove(ctx context.Context, s *Stack) (Result, []Kept) {
 	if status != "DELETE_COMPLETE" {
 		return failed(o.cause(status, reason)), o.kept
 	}
+	if r.swappedIn(s) != nil {
+		if err := r.forget(ctx, s); err != nil {
+			return failed(err), o.kept
+		}
+	}
 	for _, group := range groups {
 		if err := r.deleteLogs(ctx, s, group); err != nil {
 			o.kept = append(o.kept, Kept{Stack: s.Name, Type: typeLogGroup, Name: group})

@@ -72,8 +72,12 @@ func (a *Assembly) markers(site Packed) (*Stack, map[string]any, error) {
 // DeployedSite gives the variables of a static site's build command as they are in the account. The error names each that
 // AWS does not tell.
 func (d *Deployer) DeployedSite(ctx context.Context, site Packed) (map[string]string, error) {
+	account, err := openEnvironments(ctx, d.Config)
+	if err != nil {
+		return nil, err
+	}
 	known := &deployedNames{ctx: ctx, d: d, stacks: map[*Stack]*deployedStack{}}
-	env, err := NewResolver(d.Assembly, Local{Region: d.Config.Region, Value: known.value}).SiteEnvironment(site)
+	env, err := NewResolver(d.Assembly, Local{Region: d.Config.Region, Account: account.account, Value: known.value}).SiteEnvironment(site)
 	if known.err != nil {
 		return nil, known.err
 	}

@@ -1,6 +1,7 @@
 package cmd
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -36,6 +37,7 @@ import (
 //	cloud expire KEY             API Gateway does not know the key any more, and ends all connections
 //	cloud forget KEY             the account does not know the key any more
 //	cloud know KEY               a key of the developer that works again
+//	cloud deployed STACK PATH    prints the properties of the resource with that construct path, less "<stack>/" and "/Resource"
 //	cloud tally NAME             keeps how many calls there were since the last time, polls left out
 //	cloud at-most A B            the tally of A is no more than that of B
 //	cloud calls                  prints what was called since the last time
@@ -172,6 +174,16 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 			}
 			seen[call.Invocation] = true
 		}
+	case "deployed":
+		for _, d := range c.Deployed(args[1], "us-east-1") {
+			if strings.TrimSuffix(strings.TrimSuffix(strings.TrimPrefix(d.Path, args[1]+"/"), "/Resource"), "/Resource") == args[2] {
+				data, err := json.Marshal(d.Properties)
+				ts.Check(err)
+				fmt.Fprintln(ts.Stdout(), string(data))
+				return
+			}
+		}
+		ts.Fatalf("there is no %s in %s", args[2], args[1])
 	case "tally":
 		n := 0
 		for _, call := range c.Calls() {

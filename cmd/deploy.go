@@ -19,7 +19,7 @@ import (
 )
 
 func deployCommand(t *tool) *cobra.Command {
-	var repair, async, noLint bool
+	var repair, async, noLint, hotswap bool
 	c := &cobra.Command{
 		Use:   "deploy [FILE] [STACK...]",
 		Short: "Deploy the app, or some of its stacks, to AWS",
@@ -30,9 +30,12 @@ The account is that of your AWS credentials; it has to be bootstrapped for the C
 with or without "<stage>-<app>-"; the stacks that it depends on are deployed as well. Outputs are printed and kept in
 .sst/outputs.json.
 
+With --hotswap a stack in which only code, environment or description of functions changed is not deployed: Lambda is given them,
+which takes seconds. CloudFormation does not know of it; the next deployment without --hotswap puts that right.
+
 The project's own ESLint and type check run first; after an error of theirs nothing is deployed.
 Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`,
-		Example: "  sst deploy\n  sst deploy --stage prod web\n  AWS_PROFILE=production sst deploy --stage prod --region us-east-1",
+		Example: "  sst deploy\n  sst deploy --hotswap\n  sst deploy --stage prod web\n  AWS_PROFILE=production sst deploy --stage prod --region us-east-1",
 		RunE: func(c *cobra.Command, args []string) error {
 			started := time.Now()
 			file, names := fileAndStacks(t, args)
@@ -54,11 +57,12 @@ Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`
 			if err != nil {
 				return err
 			}
-			return t.deploy(c.Context(), p, asm, names, deployOptions{repair: repair, async: async}, started)
+			return t.deploy(c.Context(), p, asm, names, deployOptions{repair: repair, async: async, hotswap: hotswap}, started)
 		},
 	}
 	c.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
 	c.Flags().BoolVar(&repair, "repair", false, "delete or roll back stacks that are stuck (on your own stage that is done without asking)")
+	c.Flags().BoolVar(&hotswap, "hotswap", false, "on your own stage: give code, environment and description of functions to Lambda itself where nothing else changed")
 	c.Flags().BoolVar(&async, "async", false, "return once everything is submitted; sst status --wait waits for it")
 	return c
 }
@@ -75,7 +79,7 @@ func fileAndStacks(t *tool, args []string) (file, stacks []string) {
 	return nil, args
 }
 
-type deployOptions struct{ repair, async bool }
+type deployOptions struct{ repair, async, hotswap bool }
 
 // deploy brings an assembly to AWS and tells the view.
 func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names []string, o deployOptions, started time.Time) error {
@@ -86,6 +90,9 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	if len(asm.Missing) > 0 {
 		return problemf("`sst lookup` records it.", "the app looks up what sst.lock.json does not have: %s", asm.Missing[0].Key)
 	}
+	if o.hotswap && !asm.Manifest.Personal {
+		return problemf("Leave --hotswap out.", "stage %s is not your own: --hotswap changes functions past CloudFormation, where others do not expect it", p.stage)
+	}
 	config, err := t.awsConfig(ctx, p, asm.Manifest.Region)
 	if err != nil {
 		return err
@@ -94,7 +101,7 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		return err
 	}
 	d := &cfn.Deployer{
-		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async,
+		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async, Hotswap: o.hotswap,
 		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },
 	}
 	d.Docker, _ = t.LookupEnv("CDK_DOCKER") // as the CDK's own command line
@@ -116,7 +123,7 @@ func (t *tool) deployStacks(ctx context.Context, p *project, d *cfn.Deployer, st
 	var places diag.List
 	var problems []error // without a place
 	for _, r := range results {
-		one := deployedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Outputs: shownOutputs(r.Outputs), Seconds: r.Duration.Seconds()}
+		one := deployedStack{Name: r.Stack.Name, Outcome: string(r.Outcome), Outputs: shownOutputs(r.Outputs), Swapped: r.Swapped, Seconds: r.Duration.Seconds()}
 		if r.Err != nil {
 			one.Error = plain(r.Err)
 			if d := failureDiagnostic(p, r.Err); d != nil {

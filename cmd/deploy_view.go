@@ -42,7 +42,8 @@ type deploySummary struct {
 
 type deployedStack struct {
 	Name    string            `json:"name"`
-	Outcome string            `json:"outcome"` // deployed, unchanged, failed, skipped, submitted
+	Outcome string            `json:"outcome"`           // deployed, unchanged, swapped, failed, skipped, submitted
+	Swapped int               `json:"swapped,omitempty"` // functions that were changed past CloudFormation
 	Outputs map[string]string `json:"outputs,omitempty"`
 	Error   string            `json:"error,omitempty"`
 	Seconds float64           `json:"seconds"`
@@ -79,6 +80,8 @@ type stateSummary struct {
 	Region string       `json:"region"`
 	Stacks []stackState `json:"stacks"`
 	Stubs  []string     `json:"stubs,omitempty"` // functions that sst start has made stubs
+	// Functions that were changed past CloudFormation, and are otherwise than its templates say.
+	Swapped []string `json:"swapped,omitempty"`
 }
 
 type stackState struct {
@@ -106,7 +109,10 @@ func (v *humanView) Progress(m *cfn.Manifest, e cfn.Progress) {
 		v.printf("%s %s  %s %s%s\n", v.clock(e.Time), name, strings.ToLower(e.Status), v.dim.Sprint(shortHash(e.Path)), size)
 	case cfn.ProgressStack:
 		switch e.Status {
-		case "CHECKING", "UNCHANGED", "FAILED", "SKIPPED", "SUBMITTED", "ABSENT": // the result says it
+		case "CHECKING", "UNCHANGED", "SWAPPED", "FAILED", "SKIPPED", "SUBMITTED", "ABSENT": // the result says it
+			return
+		case "NOT_SWAPPED":
+			v.printf("%s %s  %s%s\n", v.clock(e.Time), name, v.yellow.Sprint("not swapped"), reasonOf(obstacle(m, e)))
 			return
 		}
 		if strings.HasSuffix(e.Status, "CLEANUP_IN_PROGRESS") {
@@ -146,6 +152,18 @@ func (v *humanView) Follow(m *cfn.Manifest, stacks []*cfn.Stack) (done func()) {
 }
 
 func (v *jsonView) Follow(*cfn.Manifest, []*cfn.Stack) (done func()) { return func() {} }
+
+// obstacle says what keeps a stack from being swapped, and where that is in stacks.star.
+func obstacle(m *cfn.Manifest, e cfn.Progress) string {
+	if e.LogicalID == "" {
+		return e.Reason
+	}
+	what := cmp.Or(m.ShortPath(strings.TrimSuffix(strings.TrimSuffix(e.Path, "/Resource"), "/Resource")), e.LogicalID)
+	if at := m.Position(e.Path); at.Line > 0 {
+		what += fmt.Sprintf(" (%s:%d)", at.File, at.Line)
+	}
+	return what + ": " + e.Reason
+}
 
 func reasonOf(reason string) string {
 	if reason == "" {
@@ -190,7 +208,11 @@ func (v *humanView) Deployed(s deploySummary) {
 		width = max(width, len(stack.Name))
 	}
 	for _, stack := range s.Stacks {
-		fmt.Fprintf(&b, "  %-*s  %s\n", width, stack.Name, stack.Outcome)
+		outcome := stack.Outcome
+		if stack.Swapped > 0 {
+			outcome += ", " + count(stack.Swapped, "function")
+		}
+		fmt.Fprintf(&b, "  %-*s  %s\n", width, stack.Name, outcome)
 		writeOutputs(&b, stack.Outputs)
 	}
 	v.printf("%s", b.String())
@@ -250,7 +272,19 @@ func (v *humanView) Stacks(s stateSummary) {
 			fmt.Fprintf(&b, "  %s\n", id)
 		}
 	}
+	writeSwapped(&b, s.Swapped)
 	v.printf("%s", b.String())
+}
+
+// writeSwapped lists what was changed past CloudFormation.
+func writeSwapped(b *strings.Builder, functions []string) {
+	if len(functions) == 0 {
+		return
+	}
+	fmt.Fprintf(b, "Swapped past CloudFormation; sst deploy puts that right\n")
+	for _, id := range functions {
+		fmt.Fprintf(b, "  %s\n", id)
+	}
 }
 
 func (v *jsonView) Progress(m *cfn.Manifest, e cfn.Progress) {

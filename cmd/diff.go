@@ -69,6 +69,10 @@ func (t *tool) diff(ctx context.Context, p *project, asm *cfn.Assembly, names []
 	for _, k := range strays {
 		summary.Strays = append(summary.Strays, k.Name)
 	}
+	if summary.Swapped, err = d.SwappedFunctions(ctx); err != nil {
+		return t.awsProblem(err)
+	}
+	summary.Differs = summary.Differs || len(summary.Swapped) > 0
 	t.view.Differs(summary)
 	if fail && summary.Differs {
 		return problemf("", "stage %s differs from %s", asm.Manifest.Stage, relative(t.Dir, p.file))
@@ -96,7 +100,8 @@ type diffSummary struct {
 	Region  string      `json:"region"`
 	Differs bool        `json:"differs"`
 	Stacks  []diffStack `json:"stacks"`
-	Strays  []string    `json:"strays,omitempty"` // deployed stacks of the stage that the app no longer has
+	Strays  []string    `json:"strays,omitempty"`  // deployed stacks of the stage that the app no longer has
+	Swapped []string    `json:"swapped,omitempty"` // functions that were changed past CloudFormation
 
 	manifest *cfn.Manifest
 }
@@ -159,6 +164,10 @@ func (v *humanView) Differs(s diffSummary) {
 	}
 	for _, name := range s.Strays {
 		fmt.Fprintf(&b, "\n%s  %s\n", v.bold.Sprint(name), v.dim.Sprint("is deployed, and not in the app any more: a deployment leaves it alone"))
+	}
+	if len(s.Swapped) > 0 {
+		b.WriteString("\n")
+		writeSwapped(&b, s.Swapped)
 	}
 	if !s.Differs {
 		fmt.Fprintf(&b, "\n%s\n", v.green.Sprint("Nothing to deploy."))

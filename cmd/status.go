@@ -88,6 +88,9 @@ func (t *tool) status(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	if summary.Stubs, err = d.Stubbed(ctx, states); err != nil {
 		return t.awsProblem(err)
 	}
+	if summary.Swapped, err = d.SwappedFunctions(ctx); err != nil {
+		return t.awsProblem(err)
+	}
 	t.view.Stacks(summary)
 	if err := keepOutputs(p, outputs); err != nil {
 		return err

@@ -38,6 +38,9 @@ func (s *Server) Deployed(name, region string) (all []Deployed) {
 			path, _ = metadata["aws:cdk:path"].(string)
 		}
 		properties, _ := c.value(r.Properties).(map[string]any)
+		if r.Type == "AWS::Lambda::Function" {
+			properties = s.overlay(region, c.physical(id), properties)
+		}
 		all = append(all, Deployed{LogicalID: id, Type: r.Type, Physical: c.physical(id), Path: path, Properties: properties})
 	}
 	return all

@@ -63,7 +63,7 @@ func (s *Server) function(name, region string) (definition map[string]any) {
 		for id, r := range t.Resources {
 			if r.Type == "AWS::Lambda::Function" && st.resources[id] && c.physical(id) == name {
 				properties, _ := c.value(r.Properties).(map[string]any)
-				return properties
+				return s.overlay(region, name, properties)
 			}
 		}
 	}
@@ -81,6 +81,10 @@ func lambdaAction(r *http.Request) (action, name string) {
 		action = "Invoke"
 	case r.Method == http.MethodGet && rest == "configuration":
 		action = "GetFunctionConfiguration"
+	case r.Method == http.MethodPut && rest == "configuration":
+		action = "UpdateFunctionConfiguration"
+	case r.Method == http.MethodPut && rest == "code":
+		action = "UpdateFunctionCode"
 	default:
 		action = r.Method + " " + rest
 	}
@@ -108,13 +112,13 @@ func (s *Server) lambda(w http.ResponseWriter, r *request) {
 		w.Header().Set("X-Amz-Executed-Version", "$LATEST")
 		io.WriteString(w, answer.Payload)
 	case "GetFunctionConfiguration":
-		group := "/aws/lambda/" + r.Stack
-		if logging, ok := properties["LoggingConfig"].(map[string]any); ok && logging["LogGroup"] != nil {
-			group = fmt.Sprint(logging["LogGroup"])
+		json.NewEncoder(w).Encode(s.configuration(r.Region, r.Stack, properties))
+	case "UpdateFunctionCode", "UpdateFunctionConfiguration":
+		if fail := s.updateFunction(r, properties); fail != nil {
+			r.refuse(w, fail)
+			return
 		}
-		environment, _ := properties["Environment"].(map[string]any)
-		json.NewEncoder(w).Encode(map[string]any{"FunctionName": r.Stack, "Runtime": properties["Runtime"], "Role": properties["Role"],
-			"LoggingConfig": map[string]any{"LogGroup": group, "LogFormat": "Text"}, "Environment": environment})
+		json.NewEncoder(w).Encode(s.configuration(r.Region, r.Stack, s.function(r.Stack, r.Region)))
 	default:
 		r.refuse(w, &Error{404, "ResourceNotFoundException", r.Action})
 	}

@@ -67,6 +67,7 @@ type Server struct {
 	clock    time.Duration         // how far this clock is ahead of the machine's
 	params   map[string]*parameter // region/name
 	logs     map[string][]logLine  // by log group
+	updates  map[string]*update    // of functions, by region and name
 	answerer func(name string, event []byte) Answer
 	stacks   []*stack
 	fails    map[string]string // failure key → reason
@@ -87,7 +88,7 @@ func New(o Options) *Server {
 		o.PageSize = 100
 	}
 	s := &Server{options: o, keys: map[string]string{Key: ""}, denied: map[string]bool{}, roles: map[string]bool{},
-		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, images: map[string]bool{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}}
+		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, images: map[string]bool{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}, updates: map[string]*update{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = s.http.URL
 	return s

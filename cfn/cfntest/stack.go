@@ -238,6 +238,9 @@ func (s *Server) execute(st *stack, t *template, params map[string]string, start
 			st.plan(w.end, func() {
 				st.resources[w.id] = true
 				s.exists(st, c, w.id)
+				if w.verb == "UPDATE" && kind == "AWS::Lambda::Function" {
+					s.replaceUpdate(st.region, physical, old.Resources[w.id].Properties, t.Resources[w.id].Properties)
+				}
 				s.event(st, w.id, physical, kind, w.verb+"_COMPLETE", "")
 			})
 		}
@@ -363,6 +366,7 @@ func (s *Server) planDelete(st *stack, c scope, id string, at time.Time) time.Ti
 		}
 		delete(st.resources, id)
 		delete(s.buckets, physical)
+		delete(s.updates, st.region+"/"+physical)
 		if nested := s.byARN(st.nested[id]); nested != nil {
 			s.set(nested, "DELETE_COMPLETE", "")
 			nested.deleted = true
