@@ -4,6 +4,7 @@
 RACE := $(shell command -v $${CC:-cc} >/dev/null 2>&1 && echo -race)
 NPM_TOOLS := testdata/npm/node_modules/.installed
 RIC := testdata/ric/node_modules/.installed
+OFFLINE := testdata/offline/node_modules/.installed
 VSCODE := editors/vscode/node_modules/.installed
 
 .PHONY: help
@@ -26,6 +27,7 @@ release: ## Make the archives, npm packages, checksums and bills of materials of
 test: $(NPM_TOOLS) $(VSCODE) ## Run all tests. Installs the npm tools they compare with when npm is there.
 	@test -n "$(RACE)" || echo "no C compiler: the concurrency tests run without the race detector"
 	@test -e $(RIC) || echo "npm's aws-lambda-ric is not there (make ric): the tests with AWS's own Node client are skipped"
+	@test -e $(OFFLINE) || echo "serverless-offline is not there (make offline): the tests with its WebSocket gateway are skipped"
 	@for tool in node python3 cfn-lint aws-lambda-rie; do \
 		command -v $$tool >/dev/null 2>&1 || echo "$$tool is not installed: the tests that need it are skipped"; \
 	done
@@ -34,7 +36,7 @@ test: $(NPM_TOOLS) $(VSCODE) ## Run all tests. Installs the npm tools they compa
 	$(if $(RACE),go test $(RACE) ./proxy/... ./runtime/...)
 
 .PHONY: test-all
-test-all: $(NPM_TOOLS) $(RIC) ## Run what takes long or needs the network as well: npm installs, soaks, the whole corpus.
+test-all: $(NPM_TOOLS) $(RIC) $(OFFLINE) ## Run what takes long or needs the network as well: npm installs, soaks, the whole corpus.
 	SST_TEST_ALL=1 go test ./... -timeout 1h
 	$(MAKE) corpus
 
@@ -58,6 +60,18 @@ $(RIC): testdata/ric/package.json
 		touch $@; \
 	else \
 		echo "npm cannot install aws-lambda-ric (it needs cmake, autoconf, automake and libtool): the tests with it are skipped"; \
+	fi
+
+.PHONY: offline
+offline: $(OFFLINE) ## Install serverless-offline; tests hold the relay to its WebSocket gateway when it is there, and make bench measures against it.
+
+$(OFFLINE): testdata/offline/package.json
+	@if ! command -v npm >/dev/null 2>&1; then \
+		echo "npm is not installed: the tests with serverless-offline are skipped"; \
+	elif npm install --prefix testdata/offline --no-package-lock --no-audit --no-fund --loglevel=error --fetch-retries=1 --fetch-timeout=30000; then \
+		touch $@; \
+	else \
+		echo "npm cannot install serverless-offline: the tests with it are skipped"; \
 	fi
 
 $(VSCODE): editors/vscode/package.json
@@ -89,7 +103,7 @@ corpus: ## Run all examples of the CDK's documentation in Node and in Starlark; 
 	go test ./builtins -run 'TestCorpus$$' -corpus all -v -timeout 2h
 
 .PHONY: bench
-bench: $(NPM_TOOLS) ## Measure against the targets of the project: each figure is printed beside its goal.
+bench: $(NPM_TOOLS) $(OFFLINE) ## Measure against the targets of the project: each figure is printed beside its goal.
 	go test ./cmd -run '^$$' -bench 'Build|FirstRun' -benchtime 1x -timeout 20m
 	go test ./builtins -run '^$$' -bench 'SynthWarm|SynthCold|Evaluate'
 	go test ./builtins/assertions -run '^$$' -bench Thousand
@@ -105,7 +119,7 @@ bench-live: $(RIC) ## Measure the live wire: each figure is printed beside its g
 	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|ColdWorker'
 
 .PHONY: test-live
-test-live: $(NPM_TOOLS) $(RIC) ## Run the long forms of the tests of a bad network, with 20 random schedules of faults.
+test-live: $(NPM_TOOLS) $(RIC) $(OFFLINE) ## Run the long forms of the tests of a bad network, with 20 random schedules of faults.
 	go test $(RACE) ./proxy/... -full -timeout 20m
 
 .PHONY: bench-lsp

@@ -20,14 +20,15 @@ import (
 )
 
 // TestOffline runs the relay that is deployed, the function of relay.mjs, behind somebody else's WebSocket gateway, that of
-// serverless-offline, and holds the wire to the same: payloads, cuts, nobody there. It runs when SST_BENCH_OFFLINE names a
-// folder with the packages:
-//
-//	npm install --prefix FOLDER serverless@3.40.0 serverless-offline@13.10.1 dynalite@4
+// serverless-offline, and holds the wire to the same: payloads, cuts, nobody there. It runs when that is installed in
+// testdata/offline (make offline).
 func TestOffline(t *testing.T) {
-	folder := os.Getenv("SST_BENCH_OFFLINE")
-	if folder == "" {
-		t.Skip("skipped: SST_BENCH_OFFLINE is not set")
+	folder, err := filepath.Abs(filepath.Join("..", "testdata", "offline"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", "serverless-offline")); err != nil {
+		t.Skip("skipped: serverless-offline is not installed (make offline)")
 	}
 	url := startOffline(t, folder)
 	target := strings.TrimSuffix(strings.TrimPrefix(url, "ws://"), "/")

@@ -114,13 +114,14 @@ func BenchmarkThroughput(b *testing.B) {
 }
 
 // BenchmarkOffline is the same load on serverless-offline and on us, in turns: target is at least as many requests a
-// second. It runs when SST_BENCH_OFFLINE names a folder with both packages:
-//
-//	npm install --prefix FOLDER serverless@3.40.0 serverless-offline@13.10.1
+// second. It runs when that is installed in testdata/offline (make offline).
 func BenchmarkOffline(b *testing.B) {
-	folder := os.Getenv("SST_BENCH_OFFLINE")
-	if folder == "" {
-		b.Skip("skipped: SST_BENCH_OFFLINE is not set")
+	folder, err := filepath.Abs(filepath.Join("..", "testdata", "offline"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(folder, "node_modules", "serverless-offline")); err != nil {
+		b.Skip("skipped: serverless-offline is not installed (make offline)")
 	}
 	theirs := startOffline(b, folder)
 	ours := benchProject(b).api() + "/"
