@@ -132,9 +132,17 @@ func (c *call) addRequired(a *analysis, start int) (string, *protocol.WorkspaceE
 	return "", nil
 }
 
+// usualValues are taken before the first of the alphabet.
+var usualValues = []string{"cdk.aws_lambda.Runtime.NODEJS_24_X", "cdk.aws_s3.StorageClass.INFREQUENT_ACCESS", "cdk.aws_dynamodb.AttributeType.STRING"}
+
 // placeholder is a value to begin with.
 func placeholder(p interp.Param) string {
 	if values := builtins.Values(p.Type); len(values) > 0 {
+		for _, usual := range usualValues {
+			if slices.Contains(values, usual) {
+				return usual
+			}
+		}
 		return values[0]
 	}
 	kind := ""

@@ -15,7 +15,8 @@ func clientOf(raw json.RawMessage) client {
 				PositionEncodings []string `json:"positionEncodings"`
 			} `json:"general"`
 			Window struct {
-				ShowDocument struct {
+				WorkDoneProgress bool `json:"workDoneProgress"`
+				ShowDocument     struct {
 					Support bool `json:"support"`
 				} `json:"showDocument"`
 			} `json:"window"`
@@ -52,6 +53,7 @@ func clientOf(raw json.RawMessage) client {
 		defaults: slices.Contains(c.TextDocument.Completion.CompletionList.ItemDefaults, "editRange"),
 		markdown: len(c.TextDocument.Hover.ContentFormat) == 0 || slices.Contains(c.TextDocument.Hover.ContentFormat, "markdown"),
 		shows:    c.Window.ShowDocument.Support,
+		progress: c.Window.WorkDoneProgress,
 		pulls:    c.TextDocument.Diagnostic != nil && c.Workspace.Diagnostics.RefreshSupport,
 		creates:  c.Workspace.WorkspaceEdit.DocumentChanges && slices.Contains(c.Workspace.WorkspaceEdit.ResourceOperations, "create"),
 	}

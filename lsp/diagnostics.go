@@ -259,12 +259,29 @@ func deprecatedKeywords(a *analysis, call *syntax.CallExpr) diag.List {
 		end.Col += len(id.Name)
 		d := &diag.Diagnostic{Severity: diag.Note, Code: "deprecated", Summary: "Deprecated", Detail: fmt.Sprintf("%s is deprecated: %s", id.Name, reason),
 			Span: diag.Span{Start: at, End: end}}
-		if name := replacement(reason); fn.Signature() != nil && slices.ContainsFunc(fn.Signature().Params, func(p interp.Param) bool { return p.Name == name }) {
+		switch name := replacement(reason); {
+		case takesTheSame(fn.Signature(), id.Name, name):
 			d.Hint = fmt.Sprintf("Did you mean %q?", name)
+		case fn.Signature() != nil && slices.ContainsFunc(fn.Signature().Params, func(p interp.Param) bool { return p.Name == name }):
+			d.Hint = fmt.Sprintf("It is %s in Starlark.", name)
 		}
 		found = append(found, d)
 	}
 	return found
+}
+
+// takesTheSame says whether what one parameter is given can be given to another: else a new name for it is no repair.
+func takesTheSame(sig *interp.Signature, old, name string) bool {
+	if sig == nil {
+		return false
+	}
+	types := map[string]string{}
+	for _, p := range sig.Params {
+		if p.Type != nil {
+			types[p.Name] = p.Type.String()
+		}
+	}
+	return name != old && types[name] != "" && types[name] == types[old]
 }
 
 // useInstead finds the name in "use `grantRead` instead", "use {@link X.logGroup}".

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -192,6 +193,8 @@ func (c *call) executeCommand(p *protocol.ExecuteCommandParams) (any, error) {
 	switch {
 	case p.Command == commandInvoke && do.Invoke != nil:
 		return later(func(ctx context.Context) (any, error) {
+			ctx, end := c.progress(ctx, "Invoking "+target.Name)
+			defer end()
 			answer, logs, err := do.Invoke(ctx, target.Root, target.Name, cmp.Or(target.Event, "{}"))
 			if logs != "" {
 				s.say("window/logMessage", protocol.MessageTypeLog, logs)
@@ -229,6 +232,40 @@ func (c *call) executeCommand(p *protocol.ExecuteCommandParams) (any, error) {
 		return nil, nil
 	}
 	return nil, &wireError{codeInvalidParams, "there is no command " + p.Command}
+}
+
+var errGivenUp = errors.New("not waited for any longer; what was invoked may go on")
+
+// progress shows that something takes its time, with a button that gives it up; the func ends the show.
+func (c *call) progress(ctx context.Context, title string) (context.Context, func()) {
+	if !c.client.progress {
+		return ctx, func() {}
+	}
+	s := c.server
+	token := fmt.Sprintf("sst-%d", s.asked.Add(1))
+	ctx, cancel := context.WithCancelCause(ctx)
+	s.working.Store(token, cancel)
+	type progress struct {
+		Token string `json:"token"`
+		Value any    `json:"value,omitempty"`
+	}
+	yes := true
+	s.out.ask(token, "window/workDoneProgress/create", progress{Token: token})
+	s.out.notify("$/progress", progress{token, &protocol.WorkDoneProgressBegin{Kind: "begin", Title: title, Cancellable: &yes}})
+	return ctx, func() {
+		s.working.Delete(token)
+		cancel(nil)
+		s.out.notify("$/progress", progress{token, &protocol.WorkDoneProgressEnd{Kind: "end"}})
+	}
+}
+
+// giveUp is the button of a progress.
+func (s *Server) giveUp(p *protocol.WorkDoneProgressCancelParams) error {
+	token := fmt.Sprint(p.Token)
+	if cancel, ok := s.working.Load(token); ok {
+		cancel.(context.CancelCauseFunc)(errGivenUp)
+	}
+	return nil
 }
 
 func answered(answer string) string {

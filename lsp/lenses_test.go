@@ -196,3 +196,45 @@ func TestCommands(t *testing.T) {
 		}
 	}
 }
+
+// TestProgress gives up what a lens waits for by the button that the editor shows meanwhile.
+func TestProgress(t *testing.T) {
+	do := Actions{Invoke: func(ctx context.Context, root, name, event string) (string, string, error) {
+		<-ctx.Done()
+		return "", "", context.Cause(ctx)
+	}}
+	c := connect(t, Options{PreludeDir: t.TempDir(), Actions: do})
+	t.Cleanup(c.close)
+	root := project(t)
+	if err := c.request("initialize", map[string]any{"rootUri": uriOf(root), "capabilities": map[string]any{"window": map[string]any{"workDoneProgress": true}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	c.notify("initialized", map[string]any{})
+	tells := func(method, want string) json.RawMessage {
+		t.Helper()
+		select {
+		case m := <-c.told:
+			if m.method != method || !regexp.MustCompile(want).Match(m.params) {
+				t.Errorf("got %s %s, want %s %s", m.method, m.params, method, want)
+			}
+			return m.params
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no %s", method)
+			return nil
+		}
+	}
+	_, done := c.send("workspace/executeCommand", map[string]any{"command": commandInvoke, "arguments": []any{lensTarget{Root: root, Name: "web/Slow"}}})
+	var created struct{ Token string }
+	if err := json.Unmarshal(tells("window/workDoneProgress/create", `"token":"sst-\d+"`), &created); err != nil {
+		t.Fatal(err)
+	}
+	tells("$/progress", `"kind":"begin","title":"Invoking web/Slow","cancellable":true`)
+	c.notify("window/workDoneProgress/cancel", map[string]any{"token": "another"})
+	c.notify("window/workDoneProgress/cancel", map[string]any{"token": 7})
+	c.notify("window/workDoneProgress/cancel", map[string]any{"token": created.Token})
+	tells("window/showMessage", `not waited for any longer`)
+	tells("$/progress", `"token":"`+created.Token+`","value":{"kind":"end"}`)
+	if r := c.wait(done); r.Error != nil {
+		t.Errorf("%+v", r)
+	}
+}

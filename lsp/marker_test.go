@@ -35,6 +35,12 @@ var showMarks = flag.Bool("show", false, "print what each mark sees")
 //	lens TITLE => NAME  the code lens over the carets and what it is about; "none" = there is none
 //	hint TEXT           the inlay hint before the carets, "none" = there is none
 //	link FILE           the link over the carets
+//	highlight LINE...   the lines where the name is
+//	prepare NAME        what rename offers to change, "none" = nothing
+//	fold LINE           the fold that begins here ends there, "none" = none begins here
+//	symbol KIND NAME    a symbol of the file is named here
+//	find QUERY => FILE:LINE...  symbols of the workspace
+//	format LINE         a line of the file as formatting makes it
 //	select A => B => C  what the selection grows to; the rest is not looked at
 //
 // A comment of the archive with the words "no diagnostics" asks for none in files without such marks.
@@ -259,6 +265,8 @@ func (k *mark) run(t *testing.T, c *testClient, texts map[string]string, diagnos
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: got %v", where, got)
 		}
+	case "highlight", "prepare", "fold", "symbol", "find", "format":
+		k.shape(t, c, where, texts)
 	case "diag":
 		k.diag(t, c, where, diagnostics)
 	case "fix":
@@ -439,6 +447,13 @@ func (k *mark) token(t *testing.T, c *testClient, where string) {
 	}
 	if err := c.request("textDocument/semanticTokens/full", map[string]any{"textDocument": map[string]any{"uri": uriOf(k.file)}}, &tokens); err != nil {
 		t.Errorf("%s: %v", where, err)
+	}
+	var part struct {
+		Data []int `json:"data"`
+	}
+	area := map[string]any{"textDocument": map[string]any{"uri": uriOf(k.file)}, "range": testRange{testPosition{k.line, 0}, testPosition{k.line + 1, 0}}}
+	if err := c.request("textDocument/semanticTokens/range", area, &part); err != nil || len(part.Data) < 5 || part.Data[0] != k.line || len(part.Data) > len(tokens.Data) {
+		t.Errorf("%s: tokens of the line alone: %v, %v", where, part.Data, err)
 	}
 	line, character := 0, 0
 	want := c.position(k.line, k.text, k.start)

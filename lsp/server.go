@@ -54,6 +54,7 @@ type Server struct {
 	workers sync.WaitGroup
 	lists   completionLists
 	asked   atomic.Int64 // requests of the server's own
+	working sync.Map     // token of a progress that is shown -> context.CancelCauseFunc
 }
 
 // client is what the editor said of itself.
@@ -64,6 +65,7 @@ type client struct {
 	markdown bool
 	creates  bool // workspace edits may create files
 	shows    bool // documents when asked to
+	progress bool // that something takes its time
 	pulls    bool // diagnostics, so that they are not pushed
 }
 
@@ -412,6 +414,7 @@ func init() { // the methods look at the tables' types: not a literal, for that 
 		"textDocument/didClose":               onNotification((*Server).didClose),
 		"textDocument/didSave":                func(s *Server, _ json.RawMessage) error { s.diskChanged(); return nil },
 		"workspace/didChangeWatchedFiles":     func(s *Server, _ json.RawMessage) error { s.diskChanged(); return nil },
+		"window/workDoneProgress/cancel":      onNotification((*Server).giveUp),
 		"workspace/didChangeConfiguration":    func(*Server, json.RawMessage) error { return nil },
 		"workspace/didChangeWorkspaceFolders": func(*Server, json.RawMessage) error { return nil },
 	}
