@@ -23,7 +23,7 @@ import (
 )
 
 // cloudTypes are the resources that the local cloud serves.
-var cloudTypes = []string{"AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::Events::EventBus", "AWS::S3::Bucket", "AWS::SSM::Parameter",
+var cloudTypes = []string{"AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::SNS::Subscription", "AWS::Events::EventBus", "AWS::S3::Bucket", "AWS::SSM::Parameter",
 	"AWS::SecretsManager::Secret", "AWS::Kinesis::Stream"}
 
 // dataDir is where the stage's data is kept.

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -46,7 +47,8 @@ type wiring struct {
 }
 
 type queue struct {
-	source cfn.Source
+	source    cfn.Source
+	retention time.Duration
 	*queues.Queue
 }
 
@@ -119,14 +121,21 @@ func (n *network) rewire(a *app, asm *cfn.Assembly, resolver *cfn.Resolver) {
 	for _, said := range m.Async {
 		w.async[said.Function] = said
 	}
+	retention := map[string]time.Duration{}                              // of queues
+	if found, err := resolver.Resources("AWS::SQS::Queue"); err == nil { // one that cannot be resolved is told by the cloud
+		for _, r := range found {
+			seconds, _ := strconv.Atoi(fmt.Sprint(r.Properties["MessageRetentionPeriod"]))
+			retention[r.Stack+"/"+r.LogicalID] = time.Duration(seconds) * time.Second
+		}
+	}
 	ctx, stop := context.WithCancel(n.server.ctx)
 	n.stop = stop
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.wiring = w
 	for name, source := range w.sources {
-		if source.Type == "queue" && (n.queues[name] == nil || !reflect.DeepEqual(n.queues[name].source, source)) {
-			n.queues[name] = n.newQueue(source)
+		if source.Type == "queue" && (n.queues[name] == nil || n.queues[name].retention != retention[name] || !reflect.DeepEqual(n.queues[name].source, source)) {
+			n.queues[name] = n.newQueue(source, retention[name])
 		}
 	}
 	shards := map[string]*shard{}
@@ -169,11 +178,11 @@ func visibility(s cfn.Source) time.Duration {
 	return time.Duration(s.Visibility) * time.Second
 }
 
-func (n *network) newQueue(source cfn.Source) *queue {
-	return &queue{source, queues.NewQueue(queues.QueueOptions{
+func (n *network) newQueue(source cfn.Source, retention time.Duration) *queue {
+	return &queue{source, retention, queues.NewQueue(queues.QueueOptions{
 		Journal: n.server.cloud.Journal(source.Name()),
 		Failed:  func(err error) { n.say(nil, "%s: %v", source.ID, err) },
-		FIFO:    source.Fifo, Visibility: visibility(source), MaxReceive: source.MaxReceive,
+		FIFO:    source.Fifo, Visibility: visibility(source), Retention: retention, MaxReceive: source.MaxReceive,
 		DeadLetter: func(m queues.Message) { n.bury(source, m) },
 		Expired: func(m queues.Message) {
 			r := reportOf(m)

@@ -95,8 +95,9 @@ type Cloud struct {
 	objects *objects
 	s3      http.Handler
 
-	mu   sync.Mutex // guards what follows
-	said map[string]bool
+	mu     sync.Mutex // guards what follows
+	said   map[string]bool
+	purged map[string]time.Time // queues, when they were
 }
 
 // Open takes the folder of the data and listens on a port of this machine. There are no resources before Update.
@@ -104,7 +105,7 @@ func Open(opts Options) (*Cloud, error) {
 	if err := os.MkdirAll(opts.Dir, 0o700); err != nil {
 		return nil, err
 	}
-	c := &Cloud{opts: opts, said: map[string]bool{}}
+	c := &Cloud{opts: opts, said: map[string]bool{}, purged: map[string]time.Time{}}
 	c.app.Store(&App{})
 	// Not synced: what was written is with the system when a call is answered, and outlives this process, however it ends.
 	db, err := bbolt.Open(filepath.Join(opts.Dir, "cloud.db"), 0o600, &bbolt.Options{Timeout: 2 * time.Second, NoSync: true, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})

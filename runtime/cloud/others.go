@@ -18,12 +18,21 @@ import (
 	"sst/runtime/queues"
 )
 
+const maxEventBytes = 1 << 20 // of all entries of one call
+
 var eventsOperations = map[string]operation{"PutEvents": putEvents}
 
 func putEvents(c *call) (any, error) {
 	entries := c.in.objects("Entries")
 	if len(entries) == 0 || len(entries) > 10 {
 		return nil, refuse("ValidationException", "1 validation error detected: Value at 'entries' failed to satisfy constraint: Member must have length between 1 and 10")
+	}
+	size := 0
+	for _, entry := range entries {
+		size += len(entry.text("Detail")) + len(entry.text("DetailType")) + len(entry.text("Source"))
+	}
+	if size > maxEventBytes {
+		return nil, refuse("ValidationException", "Total size of the entries in the request is over the limit.")
 	}
 	type delivery struct {
 		source  string
@@ -61,6 +70,9 @@ func putEvents(c *call) (any, error) {
 		switch {
 		case entry.text("Source") == "":
 			fail("InvalidArgument", "Parameter Source is not valid. Reason: Source is a required argument.")
+			continue
+		case strings.HasPrefix(entry.text("Source"), "aws."):
+			fail("NotAuthorizedForSourceException", "Not authorized for the source.")
 			continue
 		case entry.text("DetailType") == "":
 			fail("InvalidArgument", "Parameter DetailType is not valid. Reason: DetailType is a required argument.")
@@ -247,6 +259,13 @@ func getParametersByPath(c *call) (any, error) {
 	if err := c.may("ssm:GetParametersByPath", c.parameterARN(strings.TrimSuffix(path, "/"))); err != nil {
 		return nil, err
 	}
+	if !strings.HasPrefix(path, "/") {
+		return nil, refuse("ValidationException", "The parameter doesn't meet the parameter name requirements. The parameter name must begin with a forward slash \"/\".")
+	}
+	size, err := c.in.number("MaxResults", 10, 1, 10)
+	if err != nil {
+		return nil, refuse("ValidationException", "1 validation error detected: Value at 'maxResults' failed to satisfy constraint: Member must have value between 1 and 10")
+	}
 	names, err := c.cloud.keptNames("parameters")
 	if err != nil {
 		return nil, err
@@ -260,8 +279,11 @@ func getParametersByPath(c *call) (any, error) {
 	list := []fields{}
 	for _, name := range slices.Compact(names) {
 		below, ok := strings.CutPrefix(name, path)
-		if !ok || strings.Contains(below, "/") && !c.in.truth("Recursive") {
+		if !ok || strings.Contains(below, "/") && !c.in.truth("Recursive") || name <= c.in.text("NextToken") {
 			continue
+		}
+		if len(list) == size {
+			return fields{"Parameters": list, "NextToken": list[size-1]["Name"]}, nil
 		}
 		p, err := c.lookUp(name)
 		if err != nil {
@@ -434,7 +456,18 @@ func (c *call) stream(action string) (*Resource, error) {
 	return about, nil
 }
 
-var lastRecord atomic.Int64
+var lastNumber atomic.Int64
+
+// ascending gives a number above all before, also those of earlier runs unless the clock was set back.
+func ascending() int64 {
+	for {
+		last := lastNumber.Load()
+		number := max(time.Now().UnixNano(), last+1)
+		if lastNumber.CompareAndSwap(last, number) {
+			return number
+		}
+	}
+}
 
 func (c *call) put(about *Resource, in params) (fields, error) {
 	data, err := base64.StdEncoding.DecodeString(in.text("Data"))
@@ -444,15 +477,7 @@ func (c *call) put(about *Resource, in params) (fields, error) {
 	case in.text("PartitionKey") == "":
 		return nil, refuse("ValidationException", "1 validation error detected: Value null at 'partitionKey' failed to satisfy constraint: Member must not be null")
 	}
-	number := time.Now().UnixNano()
-	for { // ascending, whatever the clock does
-		last := lastRecord.Load()
-		number = max(number, last+1)
-		if lastRecord.CompareAndSwap(last, number) {
-			break
-		}
-	}
-	id := fmt.Sprintf("4960%052d", number)
+	id := fmt.Sprintf("4960%052d", ascending())
 	c.cloud.opts.Network.Deliver(about.Source, queues.Message{ID: id, Body: data, Group: in.text("PartitionKey")})
 	return fields{"ShardId": "shardId-000000000000", "SequenceNumber": id}, nil
 }

@@ -165,7 +165,7 @@ func escape(text string) string {
 }
 
 // flatNames are the elements that SQS repeats for the items of a list.
-var flatNames = map[string]string{"Messages": "Message", "QueueUrls": "QueueUrl", "Attributes": "Attribute", "MessageAttributes": "MessageAttribute"}
+var flatNames = map[string]string{"Messages": "Message", "QueueUrls": "QueueUrl", "queueUrls": "QueueUrl", "Attributes": "Attribute", "MessageAttributes": "MessageAttribute"}
 
 // writeXML writes an answer; op is that of SQS, "" for other services. SQS has its lists without an element around them, and its maps as names and values.
 func writeXML(b *bytes.Buffer, op string, value any) {
@@ -211,7 +211,7 @@ func writePlain(b *bytes.Buffer, op string, value any) {
 				element(b, op, "member", each)
 			}
 			fmt.Fprintf(b, "</%s>", key)
-		case isMap && sqs:
+		case isMap && sqs && key != "Value":
 			for _, inner := range slices.Sorted(maps.Keys(object)) {
 				element(b, op, name, fields{"Name": inner, "Value": object[inner]})
 			}

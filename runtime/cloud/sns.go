@@ -10,13 +10,20 @@ import (
 	"sst/runtime/queues"
 )
 
-const typeTopic = "AWS::SNS::Topic"
+const (
+	typeTopic        = "AWS::SNS::Topic"
+	typeSubscription = "AWS::SNS::Subscription"
+	maxNewsBytes     = 256 << 10
+)
 
 var snsOperations = map[string]operation{
 	"Publish":            publish,
 	"PublishBatch":       publishBatch,
 	"ListTopics":         listTopics,
 	"GetTopicAttributes": topicAttributes,
+
+	"ListSubscriptionsByTopic": listSubscriptions,
+	"ListSubscriptions":        listSubscriptions,
 }
 
 func (c *call) topic(action string) (*Resource, error) {
@@ -58,8 +65,10 @@ func (c *call) publish(about *Resource, in params) (fields, error) {
 	switch {
 	case body == "":
 		return nil, refuse("InvalidParameter", "Invalid parameter: Empty message")
-	case len(body) > 256<<10:
+	case len(body) > maxNewsBytes:
 		return nil, refuse("InvalidParameter", "Invalid parameter: Message too long")
+	case len(in.text("Subject")) > 100 || strings.ContainsFunc(in.text("Subject"), func(r rune) bool { return r < ' ' || r == 0x7f }):
+		return nil, refuse("InvalidParameter", "Invalid parameter: Subject")
 	}
 	m := queues.Message{ID: newID(), Body: []byte(body), Attributes: attributes, Subject: in.text("Subject"), Group: in.text("MessageGroupId"), Dedup: in.text("MessageDeduplicationId")}
 	out := fields{"MessageId": m.ID}
@@ -73,6 +82,9 @@ func (c *call) publish(about *Resource, in params) (fields, error) {
 			s := sha256.Sum256(m.Body)
 			m.Dedup = hex.EncodeToString(s[:])
 		}
+		out["SequenceNumber"] = fmt.Sprintf("%020d", ascending())
+	} else if m.Dedup != "" {
+		return nil, refuse("InvalidParameter", "Invalid parameter: The MessageDeduplicationId parameter is not supported for standard topics")
 	}
 	c.cloud.opts.Network.Deliver(about.Source, m)
 	return out, nil
@@ -100,6 +112,21 @@ func publishBatch(c *call) (any, error) {
 		return nil, refuse("EmptyBatchRequest", "The batch request doesn't contain any entries.")
 	case len(entries) > maxBatchMessages:
 		return nil, refuse("TooManyEntriesInBatchRequest", "The batch request contains more entries than permissible.")
+	}
+	seen, size := map[string]bool{}, 0
+	for _, entry := range entries {
+		switch id := entry.text("Id"); {
+		case !entryID.MatchString(id):
+			return nil, refuse("InvalidBatchEntryId", "The Id of a batch entry in a batch request doesn't abide by the specification.")
+		case seen[id]:
+			return nil, refuse("BatchEntryIdsNotDistinct", "Two or more batch entries in the request have the same Id.")
+		default:
+			seen[id] = true
+		}
+		size += len(entry.text("Message"))
+	}
+	if size > maxNewsBytes {
+		return nil, refuse("BatchRequestTooLong", "The length of all the batch messages put together is more than the limit.")
 	}
 	done, failed := []fields{}, []fields{}
 	for _, entry := range entries {
@@ -141,4 +168,26 @@ func topicAttributes(c *call) (any, error) {
 		all["FifoTopic"] = "true"
 	}
 	return fields{"Attributes": all}, nil
+}
+
+// listSubscriptions gives those of a topic, or all.
+func listSubscriptions(c *call) (any, error) {
+	topic := ""
+	if c.op == "ListSubscriptionsByTopic" {
+		about, err := c.topic("ListSubscriptionsByTopic")
+		if err != nil {
+			return nil, err
+		}
+		topic = about.ARN
+	} else if err := c.may("sns:ListSubscriptions", c.arn("sns", "*")); err != nil {
+		return nil, err
+	}
+	all := []fields{}
+	for _, r := range c.app.Resources {
+		p := properties(&r)
+		if r.Type == typeSubscription && (topic == "" || p.text("TopicArn") == topic) {
+			all = append(all, fields{"SubscriptionArn": r.ARN, "Owner": c.app.Account, "Protocol": p.text("Protocol"), "Endpoint": p.text("Endpoint"), "TopicArn": p.text("TopicArn")})
+		}
+	}
+	return fields{"Subscriptions": all}, nil
 }

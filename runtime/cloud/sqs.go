@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,6 +36,7 @@ var sqsOperations = map[string]operation{
 	"GetQueueUrl":                  queueURL,
 	"GetQueueAttributes":           queueAttributes,
 	"ListQueues":                   listQueues,
+	"ListDeadLetterSourceQueues":   listSources,
 	"PurgeQueue":                   purgeQueue,
 }
 
@@ -132,6 +134,14 @@ func sumOf(all map[string]queues.Attribute) string {
 	return sum(b)
 }
 
+// notXML says whether a character may not be in a message.
+func notXML(r rune) bool {
+	return r < ' ' && r != '\t' && r != '\n' && r != '\r' || r == 0xFFFE || r == 0xFFFF
+}
+
+// entryID is what the entries of a batch are called by.
+var entryID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,80}$`)
+
 func (c *call) send(q openQueue, in params) (fields, error) {
 	body := in.text("MessageBody")
 	attributes, err := messageAttributes(in.object("MessageAttributes"))
@@ -145,10 +155,19 @@ func (c *call) send(q openQueue, in params) (fields, error) {
 	switch {
 	case body == "":
 		return nil, refuse("MissingParameter", "The request must contain the parameter MessageBody.")
-	case size > maxMessageBytes:
-		return nil, refuse("InvalidParameterValue", "One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", maxMessageBytes)
+	case strings.ContainsFunc(body, notXML):
+		return nil, refuse("InvalidMessageContents", "Invalid characters found. Valid unicode characters are #x9 | #xA | #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF.")
+	case len(attributes) > 10:
+		return nil, refuse("InvalidParameterValue", "Number of message attributes [%d] exceeds the allowed maximum [10].", len(attributes))
 	}
 	own := properties(q.about)
+	limit, err := own.number("MaximumMessageSize", maxMessageBytes, 1024, maxMessageBytes)
+	if err != nil {
+		return nil, err
+	}
+	if size > limit {
+		return nil, refuse("InvalidParameterValue", "One or more parameters are invalid. Reason: Message must be shorter than %d bytes.", limit)
+	}
 	delay, _ := own.number("DelaySeconds", 0, 0, 900)
 	if delay, err = in.number("DelaySeconds", delay, 0, 900); err != nil {
 		return nil, err
@@ -206,6 +225,9 @@ func (c *call) batch(action string, do func(q openQueue, entry params) (fields, 
 	}
 	seen, size := map[string]bool{}, 0
 	for _, entry := range entries {
+		if !entryID.MatchString(entry.text("Id")) {
+			return nil, &Error{Code: "InvalidBatchEntryId", Query: "AWS.SimpleQueueService.InvalidBatchEntryId", Message: "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long."}
+		}
 		if seen[entry.text("Id")] {
 			return nil, &Error{Code: "BatchEntryIdsNotDistinct", Query: "AWS.SimpleQueueService.BatchEntryIdsNotDistinct", Message: fmt.Sprintf("Id %s repeated.", entry.text("Id"))}
 		}
@@ -307,11 +329,15 @@ func receiveMessage(c *call) (any, error) {
 	return fields{"Messages": list}, nil
 }
 
+func invalidReceipt(receipt string) error {
+	return refuse("ReceiptHandleIsInvalid", "The input receipt handle \"%s\" is not a valid receipt handle.", receipt)
+}
+
 // remove deletes; SQS says nothing of a receipt that is no longer valid, only of one that never was.
 func (c *call) remove(q openQueue, in params) (fields, error) {
 	receipt := in.text("ReceiptHandle")
 	if !strings.Contains(receipt, ".") {
-		return nil, refuse("ReceiptHandleIsInvalid", "The input receipt handle \"%s\" is not a valid receipt handle.", receipt)
+		return nil, invalidReceipt(receipt)
 	}
 	if err := q.Delete(receipt); err != nil && !errors.Is(err, queues.ErrReceipt) {
 		return nil, err
@@ -335,7 +361,15 @@ func (c *call) hide(q openQueue, in params) (fields, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := q.Hide(in.text("ReceiptHandle"), time.Duration(seconds)*time.Second); err != nil {
+	receipt := in.text("ReceiptHandle")
+	switch err := q.Hide(receipt, time.Duration(seconds)*time.Second); {
+	case !in.has("VisibilityTimeout"):
+		return nil, refuse("MissingParameter", "The request must contain the parameter VisibilityTimeout.")
+	case !strings.Contains(receipt, "."):
+		return nil, invalidReceipt(receipt)
+	case errors.Is(err, queues.ErrReceipt):
+		return nil, refuse("InvalidParameterValue", "Value %s for parameter ReceiptHandle is invalid. Reason: Message does not exist or is not available for visibility timeout change.", receipt)
+	case err != nil:
 		return nil, &Error{Code: "MessageNotInflight", Query: "AWS.SimpleQueueService.MessageNotInflight", Message: "The message referred to isn't in flight."}
 	}
 	return fields{}, nil
@@ -366,14 +400,37 @@ func listQueues(c *call) (any, error) {
 	if err := c.may("sqs:ListQueues", c.arn("sqs", "*")); err != nil {
 		return nil, err
 	}
+	return c.listed("QueueUrls", func(r *Resource) bool { return strings.HasPrefix(r.Name, c.in.text("QueueNamePrefix")) })
+}
+
+func listSources(c *call) (any, error) {
+	q, err := c.queue("ListDeadLetterSourceQueues")
+	if err != nil {
+		return nil, err
+	}
+	return c.listed("queueUrls", func(r *Resource) bool {
+		return properties(r).object("RedrivePolicy").text("deadLetterTargetArn") == q.about.ARN
+	})
+}
+
+// listed gives the addresses of some queues; in pages when a size is given.
+func (c *call) listed(field string, wanted func(*Resource) bool) (any, error) {
+	size, err := c.in.number("MaxResults", 0, 1, 1000)
+	if err != nil {
+		return nil, err
+	}
 	urls := []string{}
-	for _, r := range c.app.Resources {
-		if r.Type == typeQueue && strings.HasPrefix(r.Name, c.in.text("QueueNamePrefix")) {
+	for i := range c.app.Resources {
+		if r := &c.app.Resources[i]; r.Type == typeQueue && wanted(r) && c.urlOf(r.Name) > c.in.text("NextToken") {
 			urls = append(urls, c.urlOf(r.Name))
 		}
 	}
 	slices.Sort(urls)
-	return fields{"QueueUrls": urls}, nil
+	out := fields{field: urls}
+	if size > 0 && len(urls) > size {
+		out[field], out["NextToken"] = urls[:size], urls[size-1]
+	}
+	return out, nil
 }
 
 func queueAttributes(c *call) (any, error) {
@@ -403,8 +460,17 @@ func queueAttributes(c *call) (any, error) {
 
 func purgeQueue(c *call) (any, error) {
 	q, err := c.queue("PurgeQueue")
-	if err == nil {
-		q.Purge()
+	if err != nil {
+		return nil, err
 	}
-	return nil, err
+	c.cloud.mu.Lock()
+	before := c.cloud.purged[q.about.Source]
+	if again := time.Since(before) < time.Minute; !again {
+		c.cloud.purged[q.about.Source] = time.Now()
+		c.cloud.mu.Unlock()
+		q.Purge()
+		return nil, nil
+	}
+	c.cloud.mu.Unlock()
+	return nil, &Error{Code: "PurgeQueueInProgress", Query: "AWS.SimpleQueueService.PurgeQueueInProgress", Message: fmt.Sprintf("Only one PurgeQueue operation on %s is allowed every 60 seconds.", q.about.Name)}
 }
