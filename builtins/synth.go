@@ -312,7 +312,8 @@ func (s *session) manifest(asm *cfn.Assembly) (*cfn.Manifest, error) {
 		region = "" // that of the deployment
 	}
 	personal, _ := s.app.members["personal"].(starlark.Bool)
-	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Functions: []cfn.Function{}, Secrets: s.secrets,
+	removal, _ := starlark.AsString(s.app.members["removal"])
+	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Destroy: removal == "destroy", Functions: []cfn.Function{}, Secrets: s.secrets,
 		Positions: make(map[string]cfn.Position, len(s.places))}
 	misused, err := s.misuse(asm)
 	if err != nil {

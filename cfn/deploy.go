@@ -28,6 +28,9 @@ type Deployer struct {
 	Assembly *Assembly
 	// Repair allows to delete or roll back a stack that is stuck; without it that is an error which says what is wrong.
 	Repair bool
+	// Empty allows to empty the buckets of a stack that is deleted, and to delete the logs that services keep of it. It is for stages whose
+	// policy is to destroy; what a template retains is never touched.
+	Empty bool
 	// Async returns once everything is submitted. A stack that others wait for is waited for.
 	Async bool
 	// Hotswap changes functions past CloudFormation where nothing else of a stack changes; see hotswap.go.
@@ -531,6 +534,15 @@ func (r *deployment) repair(ctx context.Context, client *cloudformation.Client, 
 	rollback := status == types.StackStatusUpdateRollbackFailed
 	r.report(Progress{Kind: ProgressStack, Stack: s, Status: "REPAIRING", Reason: string(status)})
 	var left []string
+	if !rollback && r.Empty {
+		h, err := r.holds(ctx, client, s, aws.ToString(there.StackId))
+		if err != nil {
+			return err
+		}
+		if err := r.empty(ctx, s, h.buckets); err != nil {
+			return err
+		}
+	}
 	if again && (rollback || status == types.StackStatusDeleteFailed) {
 		var err error
 		if left, err = r.leave(ctx, client, s, there, rollback); err != nil {

@@ -24,6 +24,7 @@ type Manifest struct {
 	Stage     string     `json:"stage"`
 	Region    string     `json:"region,omitempty"`
 	Personal  bool       `json:"personal,omitempty"` // a developer's own stage: what deletes or repairs by itself may do so
+	Destroy   bool       `json:"destroy,omitempty"`  // the stage's removal policy: data goes with what held it
 	Functions []Function `json:"functions"`
 	Sites     []Packed   `json:"sites,omitempty"`
 	Jobs      []Packed   `json:"jobs,omitempty"`

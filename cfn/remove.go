@@ -33,7 +33,18 @@ type Kept struct {
 	Type  string // of the resource; AWS::CloudFormation::Stack for a whole stack
 	Name  string // physical id
 	Path  string // construct path, "" when unknown
+	Why   KeptWhy
 }
+
+// KeptWhy is why something is still there.
+type KeptWhy string
+
+const (
+	KeptPolicy   KeptWhy = "policy"   // its deletion policy is to retain it
+	KeptSnapshot KeptWhy = "snapshot" // its deletion policy is to take a last snapshot
+	KeptRefused  KeptWhy = "refused"  // AWS refused to delete it
+	KeptUnknown  KeptWhy = "unknown"  // a stack of the app and stage that the assembly does not have
+)
 
 // Above gives the stacks of these names with those that depend on them, in order; all when there are no names.
 func (a *Assembly) Above(names []string) []*Stack {
@@ -125,72 +136,83 @@ func (r *deployment) remove(ctx context.Context, s *Stack) (Result, []Kept) {
 			return failed(err), nil
 		}
 	}
-	groups, err := r.strayLogs(ctx, client, s, there)
-	if err != nil {
-		return failed(err), nil
+	var h holding
+	if there.StackStatus != types.StackStatusReviewInProgress {
+		r.report(Progress{Kind: ProgressStack, Stack: s, Status: "CHECKING"})
+		if h, err = r.holds(ctx, client, s, aws.ToString(there.StackId)); err != nil {
+			return failed(err), nil
+		}
 	}
-	o := &operation{deployer: r.Deployer, client: client, stack: s, arn: aws.ToString(there.StackId), token: randomToken()}
-	if there.StackStatus == "DELETE_IN_PROGRESS" {
-		o.token = "" // whoever began it
-	} else if _, err := client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: there.StackId, ClientRequestToken: &o.token}); err != nil {
-		return failed(fmt.Errorf("remove stack %s: %w", s.Name, err)), nil
-	}
-	r.mu.Lock()
-	r.running[s.ID] = s
-	r.mu.Unlock()
-	r.report(Progress{Kind: ProgressStack, Stack: s, Status: "DELETE_IN_PROGRESS"})
-	status, reason, err := o.follow(ctx)
-	if err != nil {
-		return failed(err), nil
-	}
-	r.mu.Lock()
-	delete(r.running, s.ID)
-	r.mu.Unlock()
-	r.report(Progress{Kind: ProgressStack, Stack: s, Status: status, Reason: reason})
-	if status != "DELETE_COMPLETE" {
-		return failed(o.cause(status, reason)), o.kept
+	var kept []Kept
+	for tries := 1; ; tries++ {
+		if r.Empty && there.StackStatus != types.StackStatusDeleteInProgress {
+			if err := r.empty(ctx, s, h.buckets); err != nil {
+				return failed(err), kept
+			}
+		}
+		o := &operation{deployer: r.Deployer, client: client, stack: s, arn: aws.ToString(there.StackId), token: randomToken()}
+		err := r.delete(ctx, o, there, h.resources)
+		kept = append(kept, o.kept...)
+		if err == nil {
+			break
+		}
+		if tries == 3 || !r.Empty || !refilled(err, h.buckets) {
+			return failed(err), unique(kept)
+		}
+		there.StackStatus = types.StackStatusDeleteFailed
 	}
 	if r.swappedIn(s) != nil {
 		if err := r.forget(ctx, s); err != nil {
-			return failed(err), o.kept
+			return failed(err), unique(kept)
 		}
 	}
-	for _, group := range groups {
-		if err := r.deleteLogs(ctx, s, group); err != nil {
-			o.kept = append(o.kept, Kept{Stack: s.Name, Type: typeLogGroup, Name: group})
+	kept = append(kept, h.kept...)
+	if r.Empty {
+		for _, group := range h.logs {
+			if err := r.deleteLogs(ctx, s, group); err != nil {
+				kept = append(kept, Kept{Stack: s.Name, Type: typeLogGroup, Name: group, Why: KeptRefused})
+			}
 		}
 	}
-	return Result{Outcome: Removed}, o.kept
+	return Result{Outcome: Removed}, unique(kept)
+}
+
+// delete has CloudFormation delete a stack and follows it to the end.
+func (r *deployment) delete(ctx context.Context, o *operation, there *types.Stack, resources int) error {
+	if there.StackStatus == types.StackStatusDeleteInProgress {
+		o.token = "" // whoever began it
+	} else if _, err := o.client.DeleteStack(ctx, &cloudformation.DeleteStackInput{StackName: there.StackId, ClientRequestToken: &o.token}); err != nil {
+		return fmt.Errorf("remove stack %s: %w", o.stack.Name, err)
+	}
+	r.mu.Lock()
+	r.running[o.stack.ID] = o.stack
+	r.mu.Unlock()
+	r.report(Progress{Kind: ProgressStack, Stack: o.stack, Status: "DELETE_IN_PROGRESS", Total: int64(resources)})
+	status, reason, err := o.follow(ctx)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	delete(r.running, o.stack.ID)
+	r.mu.Unlock()
+	r.report(Progress{Kind: ProgressStack, Stack: o.stack, Status: status, Reason: reason})
+	if status != "DELETE_COMPLETE" {
+		return o.cause(status, reason)
+	}
+	return nil
+}
+
+// unique leaves out what is told twice: another try skips the same resources again.
+func unique(all []Kept) (each []Kept) {
+	for _, k := range all {
+		if !slices.Contains(each, k) {
+			each = append(each, k)
+		}
+	}
+	return each
 }
 
 const typeLogGroup = "AWS::Logs::LogGroup"
-
-// strayLogs gives the log groups that Lambda makes by itself for functions of a personal stage which have none of their own (the
-// CDK's helpers). They belong to no stack, so that they would stay for ever; elsewhere logs are never deleted but by a template.
-func (r *deployment) strayLogs(ctx context.Context, client *cloudformation.Client, s *Stack, there *types.Stack) (groups []string, err error) {
-	if !r.manifest().Personal || there.StackStatus == types.StackStatusReviewInProgress {
-		return nil, nil
-	}
-	t := &Template{} // of a stack that is known by its name alone, every group may be one
-	if s.TemplateFile != "" {
-		if t, err = s.Template(); err != nil {
-			return nil, err
-		}
-	}
-	resources, err := listResources(ctx, client, s, there)
-	if err != nil {
-		return nil, err
-	}
-	for _, resource := range resources {
-		if aws.ToString(resource.ResourceType) != "AWS::Lambda::Function" || aws.ToString(resource.PhysicalResourceId) == "" {
-			continue
-		}
-		if known := t.Resources[aws.ToString(resource.LogicalResourceId)]; known == nil || known.Properties["LoggingConfig"] == nil {
-			groups = append(groups, "/aws/lambda/"+aws.ToString(resource.PhysicalResourceId))
-		}
-	}
-	return groups, nil
-}
 
 func (r *deployment) deleteLogs(ctx context.Context, s *Stack, group string) error {
 	config := r.Config.Copy()
@@ -212,7 +234,7 @@ func (r *deployment) strays() (found []Kept) {
 		}
 		name := aws.ToString(there.StackName)
 		if m.App != "" && tags["sst:app"] == m.App && tags["sst:stage"] == m.Stage && there.ParentId == nil && r.Assembly.Stack(name) == nil {
-			found = append(found, Kept{Stack: name, Type: typeNested, Name: name})
+			found = append(found, Kept{Stack: name, Type: typeNested, Name: name, Why: KeptUnknown})
 		}
 	}
 	slices.SortFunc(found, func(a, b Kept) int { return strings.Compare(a.Name, b.Name) })

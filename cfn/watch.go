@@ -206,7 +206,7 @@ func (o *operation) tell(f *followed, e types.StackEvent) {
 		path = f.stack.Path(id)
 	}
 	if status == "DELETE_SKIPPED" {
-		o.kept = append(o.kept, Kept{Stack: o.stack.Name, Type: kind, Name: physical, Path: path})
+		o.kept = append(o.kept, Kept{Stack: o.stack.Name, Type: kind, Name: physical, Path: path, Why: KeptPolicy})
 	}
 	o.deployer.report(Progress{Time: aws.ToTime(e.Timestamp), Stack: o.stack, Kind: ProgressResource, Status: status, Reason: reason,
 		LogicalID: id, Type: kind, Path: path})

@@ -171,6 +171,10 @@ func actionOf(op *smithy.OperationError) string {
 		name = "PutObject"
 	case "ListObjectsV2", "HeadBucket":
 		name = "ListBucket"
+	case "ListObjectVersions":
+		name = "ListBucketVersions"
+	case "DeleteObjects":
+		name = "DeleteObject"
 	case "Invoke":
 		name = "InvokeFunction"
 	}

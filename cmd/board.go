@@ -89,7 +89,7 @@ func (b *board) tell(e cfn.Progress) {
 // underWay says that there is more to come of a stack or resource of that status.
 func underWay(status string) bool {
 	switch status {
-	case "CHECKING", "WAITING", "REPAIRING":
+	case "CHECKING", "WAITING", "REPAIRING", "NOT_SWAPPED":
 		return true
 	}
 	return strings.HasSuffix(status, "_IN_PROGRESS")
@@ -255,7 +255,7 @@ func (s *boardStack) done() (n int) {
 // word says what goes on with a stack.
 func (s *boardStack) word() string {
 	switch s.status {
-	case "", "CHECKING":
+	case "", "CHECKING", "NOT_SWAPPED":
 		var left, done, total int64
 		for _, a := range s.assets {
 			switch {
@@ -295,6 +295,8 @@ func statusWord(status string) string {
 		return "updating"
 	case strings.HasPrefix(status, "DELETE"):
 		return "deleting"
+	case strings.HasPrefix(status, "EMPTY"):
+		return "emptying"
 	case strings.HasPrefix(status, "IMPORT"):
 		return "importing"
 	}

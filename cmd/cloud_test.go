@@ -23,6 +23,7 @@ import (
 //	cloud log STACK/ID TEXT...   a line of a log group
 //	cloud answer ok|error JSON LOG...  what functions answer and log
 //	cloud await-log STACK/ID TEXT... the same between two looks of somebody who follows the log
+//	cloud put STACK/ID KEY       an object into a bucket; STACK/ID as the beginning of its construct path
 //	cloud clock DURATION         AWS's clock is ahead of the machine's
 //	cloud furnish                a VPC, a hosted zone, a parameter and an image, to be looked up
 //	cloud deny ROLE              nobody may assume the role
@@ -114,6 +115,15 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 			answer.Error = "Unhandled"
 		}
 		c.Serve(func(string, []byte) cfntest.Answer { return answer })
+	case "put":
+		stack, id, _ := strings.Cut(args[1], "/")
+		for _, d := range c.Deployed(stack, "us-east-1") {
+			if d.Type == "AWS::S3::Bucket" && strings.HasPrefix(d.Path, stack+"/"+id) {
+				c.Put(d.Physical, args[2], []byte("x"))
+				return
+			}
+		}
+		ts.Fatalf("there is no bucket %s", args[1])
 	case "clock":
 		ahead, err := time.ParseDuration(args[1])
 		ts.Check(err)

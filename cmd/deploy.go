@@ -101,7 +101,7 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		return err
 	}
 	d := &cfn.Deployer{
-		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Async: o.async, Hotswap: o.hotswap,
+		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Empty: asm.Manifest.Personal, Async: o.async, Hotswap: o.hotswap,
 		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },
 	}
 	d.Docker, _ = t.LookupEnv("CDK_DOCKER") // as the CDK's own command line
@@ -206,7 +206,7 @@ var failureHints = []struct{ reason, hint string }{
 	{"Schema is currently being altered", "AppSync changes one thing at a time. Deploy again."},
 	{"No hosted zone", "The domain's hosted zone is not in this account."},
 	{"limit exceeded", "A quota of the account is reached: see Service Quotas."},
-	{"not empty", "Empty the bucket, or give it removal_policy and auto_delete_objects."},
+	{"not empty", "Where the stage's removal policy is to destroy (removal = \"destroy\" of sst.App), sst remove empties buckets. Else empty it: aws s3 rm s3://NAME --recursive, and the versions it keeps."},
 }
 
 func failureHint(f *cfn.Failure) string {

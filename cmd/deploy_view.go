@@ -71,6 +71,8 @@ type keptResource struct {
 	Type  string `json:"type"`
 	Name  string `json:"name"`
 	Path  string `json:"path,omitempty"`
+	Why   string `json:"why"`           // policy, snapshot, refused, unknown, secret
+	How   string `json:"how,omitempty"` // the command that deletes it
 }
 
 // stateSummary is what `sst status` tells.
@@ -245,7 +247,14 @@ func (v *humanView) Removed(s removeSummary) {
 	if len(s.Kept) > 0 {
 		fmt.Fprintf(&b, "Still in the account\n")
 		for _, k := range s.Kept {
-			fmt.Fprintf(&b, "  %s  %s\n", k.Name, v.dim.Sprint(k.Type))
+			name := k.Name
+			if k.Why == string(cfn.KeptSnapshot) {
+				name = "a snapshot of " + name
+			}
+			fmt.Fprintf(&b, "  %s  %s\n    %s\n", name, v.dim.Sprint(k.Type), keptReasons[k.Why])
+			if k.How != "" {
+				fmt.Fprintf(&b, "    %s\n", v.dim.Sprint(k.How))
+			}
 		}
 	}
 	v.printf("%s", b.String())

@@ -23,8 +23,10 @@ func removeCommand(t *tool) *cobra.Command {
 		Long: `Delete the stacks of the stage from AWS, those that depend on others first. With STACK, that stack and those that
 depend on it.
 
-It asks first, unless the stage is your own or --yes is given. What the removal policy retains stays in the account and
-is listed at the end. On your own stage, logs that Lambda keeps outside of the stacks go as well. A protected stage cannot be removed.`,
+It asks first, unless the stage is your own or --yes is given. Where the stage's removal policy is "destroy", as on your own
+stage, buckets are emptied (all versions) before they are deleted, and logs that services keep outside of the stacks go as
+well. What is retained is never touched: it stays in the account and is listed at the end, with the command that deletes it.
+A protected stage cannot be removed.`,
 		Example: "  sst remove\n  sst remove --stage pr-12 --yes",
 		RunE: func(c *cobra.Command, args []string) error {
 			started := time.Now()
@@ -66,7 +68,7 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 			return t.awsProblem(err)
 		}
 	}
-	d := &cfn.Deployer{Config: config, Assembly: asm, Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) }}
+	d := &cfn.Deployer{Config: config, Assembly: asm, Empty: asm.Manifest.Personal || asm.Manifest.Destroy, Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) }}
 	done := t.view.Follow(asm.Manifest, stacks)
 	results, kept, err := d.Remove(ctx, stacks)
 	done()
@@ -93,7 +95,10 @@ func (t *tool) remove(ctx context.Context, p *project, asm *cfn.Assembly, names 
 		summary.Stacks = append(summary.Stacks, one)
 	}
 	for _, k := range kept {
-		summary.Kept = append(summary.Kept, keptResource(k))
+		summary.Kept = append(summary.Kept, keptResource{Stack: k.Stack, Type: k.Type, Name: k.Name, Path: k.Path, Why: string(k.Why), How: howToDelete(k, config.Region)})
+	}
+	if len(names) == 0 && err == nil {
+		summary.Kept = append(summary.Kept, t.keptSecrets(ctx, config, asm.Manifest)...)
 	}
 	if len(results) > 0 {
 		t.view.Removed(summary)

@@ -63,6 +63,7 @@ type Server struct {
 	denied   map[string]bool   // roles that nobody may assume
 	roles    map[string]bool   // names of the roles there are
 	buckets  map[string]map[string][]byte
+	versions map[string][]version // of buckets: what is not current, delete markers included
 	uploads  map[string]*upload
 	clock    time.Duration         // how far this clock is ahead of the machine's
 	params   map[string]*parameter // region/name
@@ -88,7 +89,7 @@ func New(o Options) *Server {
 		o.PageSize = 100
 	}
 	s := &Server{options: o, keys: map[string]string{Key: ""}, denied: map[string]bool{}, roles: map[string]bool{},
-		buckets: map[string]map[string][]byte{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, images: map[string]bool{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}, updates: map[string]*update{}}
+		buckets: map[string]map[string][]byte{}, versions: map[string][]version{}, uploads: map[string]*upload{}, params: map[string]*parameter{}, images: map[string]bool{}, grants: map[string]grant{}, fails: map[string]string{}, logs: map[string][]logLine{}, updates: map[string]*update{}}
 	s.http = httptest.NewServer(http.HandlerFunc(s.serve))
 	s.URL = s.http.URL
 	return s
@@ -142,7 +143,8 @@ func (s *Server) Deny(role string) {
 }
 
 // Fail scripts the failure of a resource: what is "create", "update", "delete" or "rollback" (the stack's rollback gets
-// stuck at it). An empty reason takes it back.
+// stuck at it), or "object" (stack is a bucket then, logicalID a key, the reason an error code of S3 for it; SlowDown is answered once). An
+// empty reason takes it back.
 func (s *Server) Fail(what, stack, logicalID, reason string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -173,6 +175,13 @@ func (s *Server) Put(bucket, key string, data []byte) {
 	s.buckets[bucket][key] = data
 }
 
+// PutVersion puts a version into a bucket that is not the current one; a delete marker when data is nil.
+func (s *Server) PutVersion(bucket, key, id string, data []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.versions[bucket] = append(s.versions[bucket], version{key, id, data})
+}
+
 // Object gives an object of a bucket, nil when there is none.
 func (s *Server) Object(bucket, key string) []byte {
 	s.mu.Lock()
@@ -200,11 +209,18 @@ func (s *Server) Status(name, region string) string {
 	return ""
 }
 
-// Objects counts what lies in a bucket.
+// Objects counts what lies in a bucket, all versions and delete markers.
 func (s *Server) Objects(bucket string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.buckets[bucket])
+	return len(s.buckets[bucket]) + len(s.versions[bucket])
+}
+
+// HasBucket says whether there is a bucket.
+func (s *Server) HasBucket(bucket string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.buckets[bucket] != nil
 }
 
 var services = map[string]string{"lambda": "lambda", "logs": "logs", "cloudformation": "cloudformation", "sts": "sts", "s3": "s3", "ssm": "ssm", "ec2": "ec2", "route53": "route53", "kms": "kms",

@@ -50,6 +50,10 @@ func s3Action(r *http.Request, object string) string {
 	switch {
 	case object == "" && q.Has("uploads"):
 		return "ListMultipartUploads"
+	case object == "" && q.Has("versions"):
+		return "ListObjectVersions"
+	case object == "" && r.Method == http.MethodPost && q.Has("delete"):
+		return "DeleteObjects"
 	case r.Method == http.MethodGet && q.Has("uploadId"):
 		return "ListParts"
 	case object == "" && q.Has("location"):
@@ -85,6 +89,12 @@ type upload struct {
 	id, bucket, key string
 	begun           time.Time
 	parts           map[int][]byte
+}
+
+// version is one of an object that is not the current one; data nil is a delete marker.
+type version struct {
+	key, id string
+	data    []byte
 }
 
 func checksum(data []byte) string {
@@ -137,6 +147,10 @@ func (s *Server) s3(w http.ResponseWriter, r *request) {
 			}
 		}
 		reply(element{"ListBucketResult", root})
+	case "ListObjectVersions":
+		s.listVersions(r, reply)
+	case "DeleteObjects":
+		s.deleteObjects(w, r, reply)
 	case "HeadBucket":
 	case "PutObject":
 		bucket[r.object] = r.body
@@ -177,6 +191,72 @@ func (s *Server) s3(w http.ResponseWriter, r *request) {
 	default:
 		r.refuse(w, &Error{501, "NotImplemented", r.Action})
 	}
+}
+
+// current is the version id of objects in buckets that keep no others.
+const current = "null"
+
+func (s *Server) listVersions(r *request, reply func(element)) {
+	all := slices.Clone(s.versions[r.bucket])
+	for key, data := range s.buckets[r.bucket] {
+		all = append(all, version{key, current, append([]byte{}, data...)})
+	}
+	slices.SortFunc(all, func(a, b version) int { return strings.Compare(a.key+"\x00"+a.id, b.key+"\x00"+b.id) })
+	query, most := r.http.URL.Query(), s.options.PageSize
+	fmt.Sscan(query.Get("max-keys"), &most)
+	most = min(most, s.options.PageSize, 1000)
+	after := query.Get("key-marker") + "\x00" + query.Get("version-id-marker")
+	root, shown := []element{{"Name", r.bucket}, {"IsTruncated", "false"}}, 0
+	for i, v := range all {
+		if query.Has("key-marker") && strings.Compare(v.key+"\x00"+v.id, after) <= 0 {
+			continue
+		}
+		name := "Version"
+		if v.data == nil {
+			name = "DeleteMarker"
+		}
+		root = append(root, element{name, []element{{"Key", v.key}, {"VersionId", v.id}, {"IsLatest", v.id == current}, {"LastModified", "2026-01-01T00:00:00.000Z"}}})
+		if shown++; shown == most && i < len(all)-1 {
+			root[1].value = "true"
+			root = append(root, element{"NextKeyMarker", v.key}, element{"NextVersionIdMarker", v.id})
+			break
+		}
+	}
+	reply(element{"ListVersionsResult", root})
+}
+
+func (s *Server) deleteObjects(w http.ResponseWriter, r *request, reply func(element)) {
+	var wanted struct {
+		Object []struct{ Key, VersionId string }
+	}
+	if err := xml.Unmarshal(r.body, &wanted); err != nil || len(wanted.Object) == 0 || len(wanted.Object) > 1000 {
+		r.refuse(w, &Error{400, "MalformedXML", "The XML you provided was not well-formed or did not validate against our published schema."})
+		return
+	}
+	switch sum := r.http.Header.Get("X-Amz-Checksum-Crc32"); {
+	case sum == "" && r.http.Header.Get("Content-Md5") == "":
+		r.refuse(w, &Error{400, "InvalidRequest", "Missing required header for this request: Content-MD5"})
+		return
+	case sum != "" && sum != checksum(r.body):
+		r.refuse(w, &Error{400, "BadDigest", "The CRC32 you specified did not match the calculated checksum."})
+		return
+	}
+	var refused []element
+	for _, o := range wanted.Object {
+		fail := "object " + r.bucket + "/" + o.Key
+		if code := s.fails[fail]; code != "" {
+			if code == "SlowDown" {
+				delete(s.fails, fail)
+			}
+			refused = append(refused, element{"Error", []element{{"Key", o.Key}, {"VersionId", o.VersionId}, {"Code", code}, {"Message", "Access Denied because object protected by object lock."}}})
+			continue
+		}
+		if o.VersionId == current {
+			delete(s.buckets[r.bucket], o.Key)
+		}
+		s.versions[r.bucket] = slices.DeleteFunc(s.versions[r.bucket], func(v version) bool { return v.key == o.Key && v.id == o.VersionId })
+	}
+	reply(element{"DeleteResult", refused})
 }
 
 // onUpload does what goes on with a multipart upload.

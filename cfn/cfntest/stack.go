@@ -357,12 +357,17 @@ func (s *Server) planDelete(st *stack, c scope, id string, at time.Time) time.Ti
 	end := at.Add(s.real(s.options.Duration(st.name, id, r.Type)))
 	reason := s.fails["delete "+st.known()+"/"+id]
 	st.plan(end, func() {
-		if reason == "" && r.Type == "AWS::S3::Bucket" && len(s.buckets[physical]) > 0 {
+		if reason == "" && r.Type == "AWS::S3::Bucket" && len(s.buckets[physical])+len(s.versions[physical]) > 0 {
 			reason = "The bucket you tried to delete is not empty (Service: S3, Status Code: 409)"
 		}
 		if reason != "" {
 			s.event(st, id, physical, r.Type, "DELETE_FAILED", reason)
 			return
+		}
+		if r.Type == "Custom::S3AutoDeleteObjects" { // whose function does that
+			bucket := c.text(r.Properties["BucketName"])
+			clear(s.buckets[bucket])
+			delete(s.versions, bucket)
 		}
 		delete(st.resources, id)
 		delete(s.buckets, physical)
