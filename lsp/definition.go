@@ -43,7 +43,10 @@ func (c *call) definition(p *protocol.DefinitionParams) (any, error) {
 		}
 		return []protocol.Location{c.location(doc, start, end)}, nil
 	}
-	return c.sourceLocation(t.about.Source), nil
+	if places := c.sourceLocation(t.about.Source); places != nil {
+		return places, nil
+	}
+	return c.pageLocation(t.of), nil
 }
 
 // sourceLocation is a place in the prelude, in a read-only copy, or in a file of the project.

@@ -121,7 +121,8 @@ type target struct {
 	start, end int
 	hover      string
 	about      builtins.About
-	file       string // that a string names
+	of         documented // in the CDK
+	file       string     // that a string names
 	export     string
 }
 
@@ -151,6 +152,9 @@ func (c *call) target(a *analysis, offset int) (target, bool) {
 		if of := cur.shapeOf(owner); of != nil {
 			about, ok = builtins.DescribeMember(of, name)
 			shape, _ = of.Member(name)
+			if found.of.page = pageOfShape(shape); found.of.page == "" || builtins.Describe(shape).Kind != about.Kind || !strings.HasSuffix(found.of.page, "."+name) {
+				found.of = documented{pageOfShape(of), name} // an attribute, a method or a value of it
+			}
 			if !ok && shape != nil {
 				about, ok = builtins.About{Kind: "property", Title: name, Type: shape.Kind()}, true
 			}
@@ -158,6 +162,7 @@ func (c *call) target(a *analysis, offset int) (target, bool) {
 	case f != nil && f.callee != "" && cur.is(i+1, "=") && i == f.argument:
 		if fn := cur.shapeOf(f.callee); fn != nil {
 			about, ok = builtins.DescribeParam(fn, name)
+			found.of = documented{pageOfShape(fn), name}
 		}
 	case scan.IsKeyword(name):
 	default:

@@ -27,6 +27,7 @@ var showMarks = flag.Bool("show", false, "print what each mark sees")
 //	hover REGEXP        "none" = nothing
 //	sig REGEXP          label of the signature and, behind a space, the active parameter
 //	def FILE:LINE       or FILE alone; several when several are given, "none" = nowhere
+//	page FILE => LINE   the definition is this line of a page of documentation
 //	refs FILE:LINE...   all references, the declaration too
 //	rename NEW => ...   FILE:N edits in each, or "error REGEXP"
 //	diag CODE REGEXP    a diagnostic exactly over the carets; once a file has one all its diagnostics need one
@@ -242,6 +243,24 @@ func (k *mark) run(t *testing.T, c *testClient, texts map[string]string, diagnos
 		}
 		if !slices.Equal(got, want) {
 			t.Errorf("%s: got %v", where, got)
+		}
+	case "page":
+		var locations []struct {
+			URI   string
+			Range testRange
+		}
+		if err := c.request("textDocument/definition", place, &locations); err != nil || len(locations) != 1 {
+			t.Errorf("%s: got %v, %v", where, locations, err)
+			return
+		}
+		path, _ := pathOf(locations[0].URI)
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Errorf("%s: %v", where, err)
+		}
+		line := strings.Split(string(data), "\n")[locations[0].Range.Start.Line]
+		if got := filepath.Base(path) + " => " + line; !strings.HasPrefix(got, k.rest) {
+			t.Errorf("%s: got %s", where, got)
 		}
 	case "rename":
 		name, want, _ := strings.Cut(k.rest, " => ")
