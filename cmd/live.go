@@ -256,8 +256,12 @@ func (l *live) deployDebugStack(ctx context.Context, asm *cfn.Assembly) (fresh b
 func (l *live) deployer(asm *cfn.Assembly) *cfn.Deployer {
 	docker, _ := l.LookupEnv("CDK_DOCKER")
 	return &cfn.Deployer{
-		Config: l.config, Assembly: asm, Repair: asm.Manifest.Personal, Docker: docker,
-		Report: func(e cfn.Progress) { l.view.Progress(asm.Manifest, e) },
+		Config: l.config, Assembly: asm, Repair: asm.Manifest.Personal, Hotswap: asm.Manifest.Personal, Docker: docker,
+		Report: func(e cfn.Progress) {
+			if e.Status != "NOT_SWAPPED" { // nobody asked for it
+				l.view.Progress(asm.Manifest, e)
+			}
+		},
 	}
 }
 
@@ -305,7 +309,9 @@ func (l *live) stub(ctx context.Context, asm *cfn.Assembly) (*cfn.Assembly, erro
 		}
 	}
 	results := map[string]*bundle.Result{}
+	l.also = nil // the code that runs in AWS: saving it is a change there
 	for _, result := range l.builder.Build(ctx, specs) {
+		l.also = append(l.also, result.Inputs...)
 		results[result.Spec.Key()] = result
 		codes[result.Spec.Key()] = cfn.Code{Hash: result.Hash, Zip: result.Zip}
 	}
@@ -367,8 +373,42 @@ func (s *starter) place(at cfn.Position) diag.Span {
 // deploy brings the app's own stacks to AWS.
 func (l *live) deploy(ctx context.Context, asm *cfn.Assembly) error {
 	stacks := slices.DeleteFunc(slices.Clone(asm.Stacks), func(s *cfn.Stack) bool { return s.ID == debugStackName(asm.Manifest) })
-	_, err := l.deployStacks(ctx, l.project, l.deployer(asm), stacks, l.view.Deployed)
+	_, err := l.deployStacks(ctx, l.project, l.deployer(asm), stacks, func(s deploySummary) {
+		if !slices.ContainsFunc(s.Stacks, func(d deployedStack) bool {
+			return d.Outcome != string(cfn.Swapped) && d.Outcome != string(cfn.Unchanged)
+		}) &&
+			slices.ContainsFunc(s.Stacks, func(d deployedStack) bool { return d.Swapped > 0 }) && !l.json {
+			return // each function had its line
+		}
+		l.view.Deployed(s)
+	})
 	return err
+}
+
+// swappable says whether what differs between two assemblies can be given to Lambda itself.
+func swappable(before, after *cfn.Assembly) bool {
+	old, err := appStacks(before)
+	if err != nil {
+		return false
+	}
+	now, err := appStacks(after)
+	if err != nil || len(old) != len(now) {
+		return false
+	}
+	for id, stack := range now {
+		was, err := templateOf(old[id])
+		if err != nil || was == nil {
+			return false
+		}
+		is, err := templateOf(stack)
+		if err != nil {
+			return false
+		}
+		if _, obstacle := cfn.Swappable(was, is); obstacle != nil {
+			return false
+		}
+	}
+	return true
 }
 
 // consent asks before a stage that is not one's own becomes live: whoever calls it gets what this machine answers.
@@ -566,6 +606,7 @@ func (l *live) linkState() func(proxy.State, error) {
 // offer compares what stacks.star says now with what AWS has. It is called after each reload.
 func (l *live) offer(ctx context.Context, asm *cfn.Assembly) error {
 	stubbed, err := l.stub(ctx, asm)
+	l.watched()
 	if err != nil {
 		return err
 	}
@@ -586,7 +627,10 @@ func (l *live) offer(ctx context.Context, asm *cfn.Assembly) error {
 		return os.RemoveAll(stubbed.Dir)
 	}
 	l.wanted = stubbed
-	switch {
+	switch swap := l.running == nil && asm.Manifest.Personal && swappable(against, stubbed); {
+	case swap:
+		l.entered(ctx)
+		return nil
 	case l.auto && !change.loses():
 		change.Then = "deploy"
 	case l.running != nil:
@@ -645,7 +689,11 @@ func (l *live) ended(ctx context.Context, err error) {
 		return
 	}
 	l.next = false
-	if err == nil && l.wanted != nil {
+	switch {
+	case err != nil || l.wanted == nil:
+	case l.wanted.Manifest.Personal && swappable(l.deployed, l.wanted):
+		l.entered(ctx)
+	default:
 		l.view.Notice("ENTER deploys what was saved meanwhile.")
 	}
 }

@@ -140,6 +140,8 @@ type starter struct {
 	changed chan []string
 	code    atomic.Pointer[codeWatch] // nil until the app is served, and with --no-lint
 	secrets *fileStore
+	also    []string        // further files whose saving is a reload
+	watched func()          // watches the same again
 	madeUp  string          // kinds of lookups that were said to have made-up answers
 	lacking map[string]bool // parameters of secrets that were said to have no value
 }
@@ -347,7 +349,8 @@ func (s *starter) tellMissingSecrets(ctx context.Context, m *cfn.Manifest) error
 // watch looks at what a synth read, without the kinds that do not matter. What was saved since it was read has changed
 // already.
 func (s *starter) watch(inputs []builtins.Dependency, without ...string) {
-	files := append([]string{s.project.file}, s.env.Load().files...)
+	s.watched = func() { s.watch(inputs, without...) }
+	files := slices.Concat([]string{s.project.file}, s.env.Load().files, s.also)
 	for _, input := range inputs {
 		if !slices.Contains(without, input.Kind) {
 			files = append(files, input.Name)
