@@ -42,7 +42,9 @@ func (r *Resolver) Resources(types ...string) ([]LocalResource, error) {
 		e := evaluation{Resolver: r}
 		one := LocalResource{Type: resource.Type, Stack: s.ID, LogicalID: id, Properties: map[string]any{}}
 		var err error
-		if one.Name, err = e.name(s, id, resource); err != nil {
+		if _, named := kinds[resource.Type]; !named {
+			one.Name = s.Name + "-" + id // one that nobody calls by name: a subscription, a policy
+		} else if one.Name, err = e.name(s, id, resource); err != nil {
 			return fmt.Errorf("the name of %s in stack %s: %w", id, s.ID, err)
 		}
 		attribute := "Arn"

@@ -49,6 +49,9 @@ func record(target string) error {
 	if err := os.CopyFS(dir, os.DirFS("examples/notes")); err != nil {
 		return err
 	}
+	if out, err := exec.Command("npm", "ci", "--prefix", dir, "--no-audit", "--no-fund").CombinedOutput(); err != nil {
+		return fmt.Errorf("npm ci: %w: %s", err, out)
+	}
 	if err := os.MkdirAll(filepath.Join(dir, ".sst"), 0o755); err != nil {
 		return err
 	}

@@ -186,7 +186,9 @@ func listSubscriptions(c *call) (any, error) {
 	for _, r := range c.app.Resources {
 		p := properties(&r)
 		if r.Type == typeSubscription && (topic == "" || p.text("TopicArn") == topic) {
-			all = append(all, fields{"SubscriptionArn": r.ARN, "Owner": c.app.Account, "Protocol": p.text("Protocol"), "Endpoint": p.text("Endpoint"), "TopicArn": p.text("TopicArn")})
+			id := sum([]byte(r.Source)) // the same on every run
+			arn := fmt.Sprintf("%s:%s-%s-%s-%s-%s", p.text("TopicArn"), id[:8], id[8:12], id[12:16], id[16:20], id[20:])
+			all = append(all, fields{"SubscriptionArn": arn, "Owner": c.app.Account, "Protocol": p.text("Protocol"), "Endpoint": p.text("Endpoint"), "TopicArn": p.text("TopicArn")})
 		}
 	}
 	return fields{"Subscriptions": all}, nil

@@ -13,7 +13,7 @@ export async function list() {
 }
 
 export async function get(request: Request) {
-  const note = (await store.all()).find(({ id }) => id === request.pathParameters?.id);
+  const note = await store.get(request.pathParameters?.id ?? "");
   return note ? json(200, note) : json(404, { message: "There is no such note." });
 }
 

@@ -1,43 +1,47 @@
-// The notes, in one file of the temporary folder: the one place a Lambda function may write to.
+// The notes, in the table of stacks.star.
 import { randomUUID } from "node:crypto";
-import { readFile, rename, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { DynamoDBClient } from "@aws-sdk/client-dynamodb";
+import { DeleteCommand, DynamoDBDocumentClient, GetCommand, PutCommand, QueryCommand } from "@aws-sdk/lib-dynamodb";
 
 export interface Note {
-  id: string;
+  id: string; // ascending with the time
   text: string;
   created: string;
 }
 
-const path = join(tmpdir(), "sst-example-notes.json");
+const { name: TableName } = JSON.parse(process.env.SST_RESOURCE_Notes ?? "{}");
+const db = DynamoDBDocumentClient.from(new DynamoDBClient({}));
+
+const user = "everyone"; // an app with accounts has it from the request
 
 export async function all(): Promise<Note[]> {
-  try {
-    return JSON.parse(await readFile(path, "utf8"));
-  } catch (error: any) {
-    if (error.code === "ENOENT") return [];
-    throw error;
-  }
+  const { Items } = await db.send(new QueryCommand({
+    TableName,
+    KeyConditionExpression: "#user = :user",
+    ExpressionAttributeNames: { "#user": "user" },
+    ExpressionAttributeValues: { ":user": user },
+  }));
+  return (Items ?? []).map(noteOf);
+}
+
+export async function get(id: string): Promise<Note | undefined> {
+  const { Item } = await db.send(new GetCommand({ TableName, Key: { user, id } }));
+  return Item && noteOf(Item);
 }
 
 export async function add(text: string): Promise<Note> {
-  const note = { id: randomUUID(), text, created: new Date().toISOString() };
-  await save([...(await all()), note]);
+  const created = new Date().toISOString();
+  const note = { id: `${created.replace(/\D/g, "")}-${randomUUID().slice(0, 8)}`, text, created };
+  await db.send(new PutCommand({ TableName, Item: { user, ...note } }));
   return note;
 }
 
 // Says whether there was such a note.
 export async function remove(id: string): Promise<boolean> {
-  const notes = await all();
-  const rest = notes.filter((note) => note.id !== id);
-  if (rest.length === notes.length) return false;
-  await save(rest);
-  return true;
+  const { Attributes } = await db.send(new DeleteCommand({ TableName, Key: { user, id }, ReturnValues: "ALL_OLD" }));
+  return Attributes !== undefined;
 }
 
-async function save(notes: Note[]) {
-  const draft = `${path}.${process.pid}`;
-  await writeFile(draft, JSON.stringify(notes, null, 2));
-  await rename(draft, path); // a reader sees the old file or the new one, never half of it
+function noteOf({ id, text, created }: Record<string, any>): Note {
+  return { id, text, created };
 }
