@@ -108,8 +108,12 @@ func (f *File) Outline() *Outline {
 func (f *File) OutlineAgain() *Outline {
 	return f.outline(func(s *Statement) *Outline {
 		kept := Get(s.Notes(), outlineKey{}, func() *linedOutline { return &linedOutline{line: -1} })
-		if kept.line != s.Line {
+		switch {
+		case kept.line < 0:
 			kept.read(f.Path, s)
+		case kept.line != s.Line:
+			s.Stmts()
+			kept.moveTo(s.Line)
 		}
 		return &kept.Outline
 	})
@@ -143,6 +147,35 @@ type outlineKey struct{}
 type linedOutline struct {
 	Outline
 	line int
+}
+
+// moveTo puts the places right for a line that the statement begins in.
+func (o *linedOutline) moveTo(line int) {
+	by := line - o.line
+	o.line = line
+	move := func(spans ...*diag.Span) {
+		for _, s := range spans {
+			s.Start.Line += by
+			s.End.Line += by
+		}
+	}
+	for i := range o.Loads {
+		l := &o.Loads[i]
+		move(&l.Span)
+		for j := range l.Names {
+			move(&l.Names[j].Span, &l.Names[j].AsSpan)
+		}
+	}
+	for i := range o.Definitions {
+		d := &o.Definitions[i]
+		move(&d.Span, &d.Range)
+		for j := range d.Params {
+			move(&d.Params[j].Span)
+		}
+	}
+	for i := range o.Calls {
+		move(&o.Calls[i].Span, &o.Calls[i].Range)
+	}
 }
 
 func (o *linedOutline) read(path string, s *Statement) {

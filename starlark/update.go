@@ -17,7 +17,7 @@ func (f *File) Update(src []byte) *File {
 	statements := make([]Statement, len(chunks))
 	before := f.Statements
 	same := func(c *Chunk, s *Statement) bool {
-		return len(c.Text) == len(s.Text) && bytes.Equal(c.Text, s.Text) && s.tree != nil && (s.Error == nil || c.Line == s.Line) &&
+		return len(c.Text) == len(s.Text) && bytes.Equal(c.Text, s.Text) && s.tree != nil &&
 			((c.Line == 1) == (s.Line == 1) || !bytes.HasPrefix(c.Text, byteOrderMark))
 	}
 	first := 0
@@ -28,17 +28,22 @@ func (f *File) Update(src []byte) *File {
 	for last < len(chunks)-first && last < len(before)-first && same(&chunks[len(chunks)-1-last], &before[len(before)-1-last]) {
 		last++
 	}
+	keep := func(s Statement, c Chunk) Statement {
+		if s.Error != nil && s.Line != c.Line { // the error says where it is
+			s.Error = ParseChunk(f.Path, c).Error
+		}
+		s.Chunk = c
+		return s
+	}
 	offset := 0
 	for i, chunk := range chunks {
-		switch s := &statements[i]; {
+		switch {
 		case i < first:
-			*s = before[i]
-			s.Chunk = chunk
+			statements[i] = keep(before[i], chunk)
 		case i >= len(chunks)-last:
-			*s = before[len(before)-(len(chunks)-i)]
-			s.Chunk = chunk
+			statements[i] = keep(before[len(before)-(len(chunks)-i)], chunk)
 		default:
-			*s = ParseChunk(f.Path, chunk)
+			statements[i] = ParseChunk(f.Path, chunk)
 		}
 		statements[i].Offset = offset
 		offset += len(chunk.Text)

@@ -6,6 +6,7 @@ import (
 	"math/rand"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 
 	"go.starlark.net/syntax"
@@ -89,6 +90,11 @@ func TestUpdate(t *testing.T) {
 				fail("what does not parse", got, want)
 			}
 			if random.Intn(3) == 0 {
+				if got, want := places(f.OutlineAgain()), places(want.Outline()); got != want {
+					fail("the outline", got, want)
+				}
+			}
+			if random.Intn(3) == 0 {
 				continue
 			}
 			fresh := Infer(want, env)
@@ -138,4 +144,22 @@ func everyPosition(stmts []syntax.Stmt) []string {
 		})
 	}
 	return list
+}
+
+// places is what an outline says, without its trees.
+func places(o *Outline) string {
+	var b strings.Builder
+	for _, l := range o.Loads {
+		fmt.Fprintln(&b, l)
+	}
+	for _, d := range o.Definitions {
+		fmt.Fprintln(&b, d.Name, d.Kind, d.Span, d.Range, d.Doc.Summary, d.Module)
+		for _, p := range d.Params {
+			fmt.Fprintln(&b, p.Name, p.Span, p.Kind)
+		}
+	}
+	for _, c := range o.Calls {
+		fmt.Fprintln(&b, c.Callee, c.Span, c.Range, c.Target)
+	}
+	return b.String()
 }
