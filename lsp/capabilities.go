@@ -103,7 +103,7 @@ func (s *Server) capabilities() *protocol.InitializeResult {
 			CodeActionProvider:         &protocol.CodeActionOptions{CodeActionKinds: []protocol.CodeActionKind{protocol.CodeActionKindQuickFix}},
 			SemanticTokensProvider: &protocol.SemanticTokensOptions{
 				Legend: protocol.SemanticTokensLegend{TokenTypes: tokenTypes, TokenModifiers: tokenModifiers},
-				Full:   protocol.Boolean(true),
+				Full:   &protocol.SemanticTokensFullDelta{Delta: &yes},
 				Range:  protocol.Boolean(true),
 			},
 			DocumentLinkProvider:   &protocol.DocumentLinkOptions{},

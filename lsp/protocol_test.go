@@ -1,17 +1,21 @@
 package lsp
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math/rand"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"go.lsp.dev/protocol"
+
+	"sst/starlark/format"
 )
 
 const sample = "app = sst.App(\"notes\")\nweb = sst.Stack(app, \"web\")\nq = sst.Queue(web, \"Jobs\", fifo = True)\n"
@@ -214,16 +218,37 @@ func TestCancel(t *testing.T) {
 // TestRandomEdits changes a text in random places, in both encodings, and compares what the server has with what the
 // editor has.
 func TestRandomEdits(t *testing.T) {
-	for _, encoding := range []string{"utf-8", "utf-16"} {
-		t.Run(encoding, func(t *testing.T) {
+	for _, name := range []string{"utf-8", "utf-16", "utf-8 with line feeds"} {
+		t.Run(name, func(t *testing.T) {
+			encoding, rest, _ := strings.Cut(name, " ")
+			end := "\r\n"
+			if rest != "" {
+				end = "\n"
+			}
 			random := rand.New(rand.NewSource(1))
 			root := t.TempDir()
 			file := filepath.Join(root, "stacks.star")
 			c := newClient(t, root, encoding)
-			text := strings.Repeat(sample+"# 😀 é\r\ny = \"𝒳\"\n", 5)
+			text := strings.Repeat(sample+"# 😀 é"+end+"y = \"𝒳\"\n", 5)
 			c.open(file, text)
-			pieces := []string{"", "x", "\n", "\r\n", "(", ")", "\"", "😀", "é", "def f():\n    ", "sst.", "\"\"\"", "#", "=", "\\", "\t", "load("}
+			pieces := []string{"", "x", "\n", end, "(", ")", "\"", "😀", "é", "def f():\n    ", "sst.", "\"\"\"", "#", "=", "\\", "\t", "load("}
 			methods := []string{"textDocument/completion", "textDocument/hover", "textDocument/signatureHelp", "textDocument/definition", "textDocument/foldingRange", "textDocument/semanticTokens/full", "textDocument/documentSymbol", "textDocument/references"}
+			var painted painter
+			compare := func() {
+				t.Helper()
+				painted.ask(c, file)
+				c.open(file+"2.star", text)
+				sameAnswers(c, file, file+"2.star")
+				var all painter
+				all.ask(c, file+"2.star")
+				if !slices.Equal(painted.data, all.data) {
+					t.Fatalf("tokens put together of differences:\n%v\nall at once:\n%v", painted.data, all.data)
+				}
+				if got, want := formattedBy(c, file, text, encoding == "utf-8"), string(format.Source([]byte(text))); got != want {
+					t.Fatalf("formatted:\n%q\nwant:\n%q", got, want)
+				}
+				painted.ask(c, file) // since all was asked for in between
+			}
 			steps := 1500
 			if testing.Short() {
 				steps = 200
@@ -242,6 +267,9 @@ func TestRandomEdits(t *testing.T) {
 					version++
 					c.change(file, version, map[string]any{"text": text})
 				}
+				if version%75 == 0 {
+					compare()
+				}
 				if version%10 == 0 {
 					place := doc.position(random.Intn(len(text)), encoding == "utf-8")
 					params := at(file, testPosition{int(place.Line), int(place.Character)})
@@ -251,36 +279,84 @@ func TestRandomEdits(t *testing.T) {
 					}
 				}
 			}
-			// The whole text comes back through formatting of what the server has.
-			c.open(file+"2.star", text)
-			var here, there []map[string]any
-			params := at(file, testPosition{})
-			params["options"] = map[string]any{"tabSize": 4, "insertSpaces": true}
-			if err := c.request("textDocument/formatting", params, &here); err != nil {
-				t.Fatal(err)
-			}
-			params["textDocument"] = map[string]any{"uri": uriOf(file + "2.star")}
-			if err := c.request("textDocument/formatting", params, &there); err != nil {
-				t.Fatal(err)
-			}
-			a, _ := json.Marshal(here)
-			b, _ := json.Marshal(there)
-			if !bytes.Equal(a, b) {
-				t.Errorf("the texts are not the same:\n%s\n%s", a, b)
-			}
-			if got, want := symbols(c, file), symbols(c, file+"2.star"); got != want {
-				t.Errorf("tokens:\n%s\n%s", got, want)
-			}
+			compare()
 		})
 	}
 }
 
-func symbols(c *testClient, path string) string {
-	var raw json.RawMessage
-	if err := c.request("textDocument/semanticTokens/full", at(path, testPosition{}), &raw); err != nil {
-		c.t.Error(err)
+// sameAnswers compares what a server says of a file that was edited with what it says of one that was opened as it is now.
+func sameAnswers(c *testClient, edited, opened string) {
+	c.t.Helper()
+	for _, method := range []string{"textDocument/formatting", "textDocument/semanticTokens/full", "textDocument/foldingRange", "textDocument/documentSymbol", "textDocument/documentLink"} {
+		var answers [2]string
+		for i, path := range []string{edited, opened} {
+			params := at(path, testPosition{})
+			params["options"] = map[string]any{"tabSize": 4, "insertSpaces": true}
+			var raw json.RawMessage
+			if err := c.request(method, params, &raw); err != nil {
+				c.t.Fatal(err)
+			}
+			answers[i] = withoutID.ReplaceAllString(string(raw), "")
+		}
+		if answers[0] != answers[1] {
+			c.t.Fatalf("%s of a file that was edited:\n%s\nthat was opened:\n%s", method, answers[0], answers[1])
+		}
 	}
-	return string(raw)
+}
+
+// formattedBy is a text with the edits that a server gives.
+func formattedBy(c *testClient, path, text string, utf8 bool) string {
+	c.t.Helper()
+	var edits []struct {
+		Range   protocol.Range `json:"range"`
+		NewText string         `json:"newText"`
+	}
+	params := at(path, testPosition{})
+	params["options"] = map[string]any{"tabSize": 4, "insertSpaces": true}
+	if err := c.request("textDocument/formatting", params, &edits); err != nil {
+		c.t.Fatal(err)
+	}
+	doc := newDocument(path, "", 0, []byte(text))
+	for _, e := range slices.Backward(edits) {
+		start, end := doc.offset(e.Range.Start, utf8), doc.offset(e.Range.End, utf8)
+		text = text[:start] + e.NewText + text[end:]
+	}
+	return text
+}
+
+var withoutID = regexp.MustCompile(`"resultId":"\d+",`)
+
+// painter asks for the tokens of a file as an editor does: all, then what is different.
+type painter struct {
+	id   string
+	data []uint32
+}
+
+func (p *painter) ask(c *testClient, path string) {
+	c.t.Helper()
+	var answer struct {
+		ResultID string   `json:"resultId"`
+		Data     []uint32 `json:"data"`
+		Edits    []struct {
+			Start, DeleteCount int
+			Data               []uint32
+		} `json:"edits"`
+	}
+	method, params := "textDocument/semanticTokens/full", at(path, testPosition{})
+	if p.id != "" {
+		method += "/delta"
+		params["previousResultId"] = p.id
+	}
+	if err := c.request(method, params, &answer); err != nil {
+		c.t.Fatal(err)
+	}
+	p.id = answer.ResultID
+	if answer.Edits == nil {
+		p.data = answer.Data
+	}
+	for _, e := range answer.Edits {
+		p.data = slices.Concat(p.data[:e.Start], e.Data, p.data[e.Start+e.DeleteCount:])
+	}
 }
 
 func runeStart(s string, i int) int {

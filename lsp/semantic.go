@@ -1,8 +1,13 @@
 package lsp
 
 import (
+	"fmt"
+	"slices"
+	"strconv"
+
 	"go.lsp.dev/protocol"
 
+	interp "sst/starlark"
 	"sst/starlark/scan"
 )
 
@@ -30,28 +35,127 @@ const (
 	modReadonly       = 4
 )
 
+// tokenSize is how many numbers a token of the protocol is.
+const tokenSize = 5
+
+// coloured are the tokens of a text as they were sent last, for the next answer to say only what is different.
+type coloured struct {
+	id   int
+	data []uint32
+}
+
 func (c *call) semanticTokens(p *protocol.SemanticTokensParams) (any, error) {
-	return c.tokens(p.TextDocument, nil)
-}
-
-func (c *call) semanticTokensRange(p *protocol.SemanticTokensRangeParams) (any, error) {
-	return c.tokens(p.TextDocument, &p.Range)
-}
-
-// tokens colours the text by its tokens, so that it does so in broken text too.
-func (c *call) tokens(id protocol.TextDocumentIdentifier, area *protocol.Range) (any, error) {
-	a := c.analyse(id)
+	a := c.analyse(p.TextDocument)
 	if a == nil {
 		return nil, nil
 	}
-	doc := a.doc
-	from, to := 0, len(doc.src)
-	if area != nil {
-		from, to = doc.offset(area.Start, c.client.utf8), doc.offset(area.End, c.client.utf8)
+	data := c.tokens(a, 0, len(a.file.Statements))
+	return encodedTokens(c.server.colours.keep(a.doc.path, data), data), nil
+}
+
+func (c *call) semanticTokensDelta(p *protocol.SemanticTokensDeltaParams) (any, error) {
+	a := c.analyse(p.TextDocument)
+	if a == nil {
+		return nil, nil
 	}
-	data := make([]uint32, 0, (to-from)/4)
+	data := c.tokens(a, 0, len(a.file.Statements))
+	before := c.server.colours[a.doc.path]
+	id := c.server.colours.keep(a.doc.path, data)
+	if before.data == nil || strconv.Itoa(before.id) != p.PreviousResultID {
+		return encodedTokens(id, data), nil
+	}
+	head := 0
+	for head < len(data) && head < len(before.data) && data[head] == before.data[head] {
+		head++
+	}
+	tail := 0
+	for tail < len(data)-head && tail < len(before.data)-head && data[len(data)-1-tail] == before.data[len(before.data)-1-tail] {
+		tail++
+	}
+	removed, added := len(before.data)-head-tail, data[head:len(data)-tail]
+	if removed == 0 && len(added) == 0 {
+		return protocol.LSPAny(fmt.Sprintf(`{"resultId":"%d","edits":[]}`, id)), nil
+	}
+	body := fmt.Appendf(nil, `{"resultId":"%d","edits":[{"start":%d,"deleteCount":%d,"data":`, id, head, removed)
+	return protocol.LSPAny(append(appendNumbers(body, added), "}]}"...)), nil
+}
+
+func (c *call) semanticTokensRange(p *protocol.SemanticTokensRangeParams) (any, error) {
+	a := c.analyse(p.TextDocument)
+	if a == nil {
+		return nil, nil
+	}
+	first := max(0, a.file.StatementAt(int(p.Range.Start.Line)+1))
+	end := min(len(a.file.Statements), a.file.StatementAt(int(min(p.Range.End.Line, 1<<30))+1)+1)
+	return encodedTokens(0, c.tokens(a, first, max(first, end))), nil
+}
+
+// colours are by path. Only the worker touches them.
+type colours map[string]coloured
+
+func (all colours) keep(path string, data []uint32) int {
+	id := all[path].id + 1
+	all[path] = coloured{id, data}
+	return id
+}
+
+// encodedTokens is what protocol.SemanticTokens would become, without a detour for each of 50,000 numbers.
+func encodedTokens(id int, data []uint32) any {
+	body := make([]byte, 0, len(data)*2+len(data)/2+64)
+	body = append(body, '{')
+	if id > 0 {
+		body = fmt.Appendf(body, `"resultId":"%d",`, id)
+	}
+	return protocol.LSPAny(append(appendNumbers(append(body, `"data":`...), data), '}'))
+}
+
+func appendNumbers(b []byte, numbers []uint32) []byte {
+	b = append(b, '[')
+	for i, n := range numbers {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendUint(b, uint64(n), 10)
+	}
+	return append(b, ']')
+}
+
+type tokensKey struct{ utf8 bool }
+
+// statementTokens are the tokens of a statement; the line of the first is counted from the statement's, and last is that of the last.
+type statementTokens struct {
+	data []uint32
+	last int
+}
+
+// tokens colours statements by their tokens, so that it does so in broken text too.
+func (c *call) tokens(a *analysis, first, end int) []uint32 {
+	env := c.snapshot.env(a).Globals
+	var data []uint32
+	line := 0
+	for i := first; i < end; i++ {
+		s := &a.file.Statements[i]
+		own := interp.Get(s.Notes(), tokensKey{c.client.utf8}, func() statementTokens { return colour(s.Text, env, c.client.utf8) })
+		if len(own.data) == 0 {
+			continue
+		}
+		if data == nil {
+			data = make([]uint32, 0, (len(own.data)+tokenSize)*(end-first))
+		}
+		at := len(data)
+		data = append(data, own.data...)
+		data[at] += uint32(s.Line - 1 - line)
+		line = s.Line - 1 + own.last
+	}
+	return slices.Clip(data)
+}
+
+// colour gives the tokens of a statement.
+func colour(text []byte, env map[string]interp.Shape, utf8 bool) statementTokens {
+	doc := newDocument("", "", 0, text)
+	var data []uint32
 	var before protocol.Position
-	all := scan.Tokens(doc.src)
+	all := scan.Tokens(text)
 	code := make([]int, 0, len(all))
 	for i := range all {
 		switch all[i].Kind {
@@ -60,20 +164,16 @@ func (c *call) tokens(id protocol.TextDocumentIdentifier, area *protocol.Range) 
 			code = append(code, i)
 		}
 	}
-	env := c.snapshot.env(a).Globals
 	depth := 0
 	for n, i := range code {
 		t := all[i]
 		if t.Kind == scan.Op {
-			switch doc.src[t.Start] {
+			switch text[t.Start] {
 			case '(', '[', '{':
 				depth++
 			case ')', ']', '}':
 				depth = max(depth-1, 0)
 			}
-		}
-		if t.End <= from || t.Start >= to {
-			continue
 		}
 		kind, modifiers := tokenVariable, uint32(0)
 		switch t.Kind {
@@ -86,8 +186,8 @@ func (c *call) tokens(id protocol.TextDocumentIdentifier, area *protocol.Range) 
 		case scan.Number:
 			kind = tokenNumber
 		case scan.Name:
-			is := func(n int, text string) bool { return n >= 0 && n < len(code) && all[code[n]].Is(doc.src, text) }
-			name := t.Text(doc.src)
+			is := func(n int, what string) bool { return n >= 0 && n < len(code) && all[code[n]].Is(text, what) }
+			name := t.Text(text)
 			upper := name[0] >= 'A' && name[0] <= 'Z'
 			_, predeclared := env[name]
 			switch {
@@ -125,7 +225,7 @@ func (c *call) tokens(id protocol.TextDocumentIdentifier, area *protocol.Range) 
 			line := doc.lineAt(start)
 			end := min(t.End, doc.lineEnd(line))
 			if end > start {
-				p, q := doc.position(start, c.client.utf8), doc.position(end, c.client.utf8)
+				p, q := doc.position(start, utf8), doc.position(end, utf8)
 				character := p.Character
 				if p.Line == before.Line {
 					character -= before.Character
@@ -139,7 +239,7 @@ func (c *call) tokens(id protocol.TextDocumentIdentifier, area *protocol.Range) 
 			start = max(doc.lines[line+1], end)
 		}
 	}
-	return &protocol.SemanticTokens{Data: data}, nil
+	return statementTokens{slices.Clip(data), int(before.Line)}
 }
 
 func isUpper(s string) bool {

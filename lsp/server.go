@@ -53,6 +53,7 @@ type Server struct {
 	done    chan struct{} // closed when Serve ends
 	workers sync.WaitGroup
 	lists   completionLists
+	colours colours
 	asked   atomic.Int64 // requests of the server's own
 	working sync.Map     // token of a progress that is shown -> context.CancelCauseFunc
 }
@@ -82,7 +83,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, current: newSnapshot(opts), running: map[string]context.CancelFunc{}, answered: map[string]bool{}, timers: map[string]*time.Timer{},
-		queue: make(chan func(), 1024), resting: make(chan func(), 1024), done: make(chan struct{}),
+		colours: colours{}, queue: make(chan func(), 1024), resting: make(chan func(), 1024), done: make(chan struct{}),
 	}
 	return s
 }
@@ -384,28 +385,29 @@ var notifications map[string]notificationFunc
 
 func init() { // the methods look at the tables' types: not a literal, for that would be a cycle
 	requests = map[string]requestFunc{
-		"textDocument/completion":           on((*call).completion),
-		"completionItem/resolve":            on((*call).resolve),
-		"textDocument/hover":                on((*call).hover),
-		"textDocument/signatureHelp":        on((*call).signatureHelp),
-		"textDocument/definition":           on((*call).definition),
-		"textDocument/references":           on((*call).references),
-		"textDocument/documentHighlight":    on((*call).highlight),
-		"textDocument/prepareRename":        on((*call).prepareRename),
-		"textDocument/rename":               on((*call).rename),
-		"textDocument/documentSymbol":       on((*call).documentSymbol),
-		"workspace/symbol":                  on((*call).workspaceSymbol),
-		"textDocument/foldingRange":         on((*call).folding),
-		"textDocument/semanticTokens/full":  on((*call).semanticTokens),
-		"textDocument/semanticTokens/range": on((*call).semanticTokensRange),
-		"textDocument/formatting":           on((*call).formatting),
-		"textDocument/codeAction":           on((*call).codeAction),
-		"textDocument/codeLens":             on((*call).codeLens),
-		"textDocument/diagnostic":           on((*call).pullDiagnostics),
-		"textDocument/documentLink":         on((*call).documentLink),
-		"textDocument/inlayHint":            on((*call).inlayHint),
-		"textDocument/selectionRange":       on((*call).selectionRange),
-		"workspace/executeCommand":          on((*call).executeCommand),
+		"textDocument/completion":                on((*call).completion),
+		"completionItem/resolve":                 on((*call).resolve),
+		"textDocument/hover":                     on((*call).hover),
+		"textDocument/signatureHelp":             on((*call).signatureHelp),
+		"textDocument/definition":                on((*call).definition),
+		"textDocument/references":                on((*call).references),
+		"textDocument/documentHighlight":         on((*call).highlight),
+		"textDocument/prepareRename":             on((*call).prepareRename),
+		"textDocument/rename":                    on((*call).rename),
+		"textDocument/documentSymbol":            on((*call).documentSymbol),
+		"workspace/symbol":                       on((*call).workspaceSymbol),
+		"textDocument/foldingRange":              on((*call).folding),
+		"textDocument/semanticTokens/full":       on((*call).semanticTokens),
+		"textDocument/semanticTokens/full/delta": on((*call).semanticTokensDelta),
+		"textDocument/semanticTokens/range":      on((*call).semanticTokensRange),
+		"textDocument/formatting":                on((*call).formatting),
+		"textDocument/codeAction":                on((*call).codeAction),
+		"textDocument/codeLens":                  on((*call).codeLens),
+		"textDocument/diagnostic":                on((*call).pullDiagnostics),
+		"textDocument/documentLink":              on((*call).documentLink),
+		"textDocument/inlayHint":                 on((*call).inlayHint),
+		"textDocument/selectionRange":            on((*call).selectionRange),
+		"workspace/executeCommand":               on((*call).executeCommand),
 	}
 	notifications = map[string]notificationFunc{
 		"initialized":                         func(*Server, json.RawMessage) error { return nil },

@@ -66,6 +66,7 @@ func (s *Server) didClose(p *protocol.DidCloseTextDocumentParams) error {
 		delete(s.timers, path)
 	}
 	s.mu.Unlock()
+	s.enqueueResting(func() { delete(s.colours, path) })
 	if s.client.pulls {
 		return nil
 	}

@@ -165,12 +165,36 @@ func (d *document) offsetOf(line, col int) int {
 
 // rangeOf is a span of the tree in the protocol.
 func (d *document) rangeOf(s diag.Span, asUTF8 bool) protocol.Range {
+	if d.plain(s.Start) && d.plain(s.End) && (s.End.Line > s.Start.Line || s.End.Line == s.Start.Line && s.End.Col >= s.Start.Col) {
+		return protocol.Range{
+			Start: protocol.Position{Line: uint32(s.Start.Line - 1), Character: uint32(s.Start.Col - 1)},
+			End:   protocol.Position{Line: uint32(s.End.Line - 1), Character: uint32(s.End.Col - 1)},
+		}
+	}
 	start := d.offsetOf(s.Start.Line, s.Start.Col)
 	end := start
 	if s.End.Line > 0 {
 		end = d.offsetOf(s.End.Line, s.End.Col)
 	}
 	return d.span(start, max(start, end), asUTF8)
+}
+
+// plain reports whether a place is counted the same in bytes, code points and UTF-16: nearly always.
+func (d *document) plain(p diag.Position) bool {
+	if p.Line < 1 || p.Line > len(d.lines) || p.Col < 1 {
+		return false
+	}
+	start := d.lines[p.Line-1]
+	end := start + p.Col - 1
+	if end > d.lineEnd(p.Line-1) {
+		return false
+	}
+	for _, c := range d.src[start:end] {
+		if c >= utf8.RuneSelf {
+			return false
+		}
+	}
+	return true
 }
 
 // pathOf is the file that a URI names; false for other schemes.
