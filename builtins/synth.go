@@ -313,7 +313,8 @@ func (s *session) manifest(asm *cfn.Assembly) (*cfn.Manifest, error) {
 	}
 	personal, _ := s.app.members["personal"].(starlark.Bool)
 	removal, _ := starlark.AsString(s.app.members["removal"])
-	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, Personal: bool(personal), Destroy: removal == "destroy", Functions: []cfn.Function{}, Secrets: s.secrets,
+	named, _ := starlark.AsString(s.app.members["_named_region"]) // "" for None
+	m := &cfn.Manifest{Version: cfn.ManifestVersion, App: name, Stage: s.in.Stage, Region: region, AppRegion: named, Personal: bool(personal), Destroy: removal == "destroy", Functions: []cfn.Function{}, Secrets: s.secrets,
 		Positions: make(map[string]cfn.Position, len(s.places))}
 	misused, err := s.misuse(asm)
 	if err != nil {

@@ -817,7 +817,7 @@ type State struct {
 // Status tells how the stacks are. With wait it follows those under way to their end, reporting as Deploy does; what failed
 // meanwhile has its cause in errs, by artifact id.
 func (d *Deployer) Status(ctx context.Context, stacks []*Stack, wait bool) (states []State, errs map[string]*Failure, err error) {
-	run, err := d.begin(ctx, stacks)
+	run, err := d.open(ctx, stacks, false)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -22,9 +22,10 @@ type Manifest struct {
 	Version   int        `json:"version"`
 	App       string     `json:"app"`
 	Stage     string     `json:"stage"`
-	Region    string     `json:"region,omitempty"`
-	Personal  bool       `json:"personal,omitempty"` // a developer's own stage: what deletes or repairs by itself may do so
-	Destroy   bool       `json:"destroy,omitempty"`  // the stage's removal policy: data goes with what held it
+	Region    string     `json:"region,omitempty"`    // that the assembly is for
+	AppRegion string     `json:"appRegion,omitempty"` // that stacks.star names for the stage, "" when a flag or the AWS settings have to
+	Personal  bool       `json:"personal,omitempty"`  // a developer's own stage: what deletes or repairs by itself may do so
+	Destroy   bool       `json:"destroy,omitempty"`   // the stage's removal policy: data goes with what held it
 	Functions []Function `json:"functions"`
 	Sites     []Packed   `json:"sites,omitempty"`
 	Jobs      []Packed   `json:"jobs,omitempty"`

@@ -71,7 +71,7 @@ func (a *Assembly) Above(names []string) []*Stack {
 // same app and stage that the assembly no longer has. Nothing is deleted when a stack is protected. The error is as that of
 // Deploy.
 func (d *Deployer) Remove(ctx context.Context, stacks []*Stack) ([]Result, []Kept, error) {
-	run, err := d.begin(ctx, stacks)
+	run, err := d.open(ctx, stacks, false)
 	if err != nil {
 		return nil, nil, err
 	}

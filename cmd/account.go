@@ -22,8 +22,8 @@ import (
 // callAttempts is how often a call is tried when AWS throttles or stumbles.
 const callAttempts = 10
 
-// awsConfig makes the configuration for the assembly's region from the AWS SDK's own chain, and checks that there are
-// credentials.
+// awsConfig makes the configuration for the region of an assembly, which is the one that regionOf decides, from the AWS SDK's own chain, and
+// checks that there are credentials.
 func (t *tool) awsConfig(ctx context.Context, p *project, region string) (aws.Config, error) {
 	region = cmp.Or(p.region, region, p.defaultRegion)
 	if region == "" {

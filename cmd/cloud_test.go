@@ -16,7 +16,7 @@ import (
 // scriptCloud gives a script an AWS of its own, and then plays its part:
 //
 //	cloud                        an empty one; AWS_ENDPOINT_URL and credentials point at it
-//	cloud bootstrap [VERSION]    what cdk bootstrap leaves in an account
+//	cloud bootstrap [VERSION [REGION]]  what cdk bootstrap leaves in an account
 //	cloud fail WHAT STACK ID REASON...   a create, update, delete or rollback of a resource fails
 //	cloud fault ACTION CODE MESSAGE...   each call of the action is refused; ACTION "" ends that
 //	cloud slow STACK ID DURATION  a resource takes that long, in virtual time
@@ -72,7 +72,11 @@ func scriptCloud(ts *testscript.TestScript, neg bool, args []string) {
 		if len(args) > 1 {
 			fmt.Sscan(args[1], &version)
 		}
-		c.Bootstrap("us-east-1", version)
+		region := "us-east-1"
+		if len(args) > 2 {
+			region = args[2]
+		}
+		c.Bootstrap(region, version)
 	case "fail":
 		c.Fail(args[1], args[2], args[3], strings.Join(args[4:], " "))
 	case "fault":

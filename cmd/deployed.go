@@ -54,7 +54,7 @@ func (t *tool) deployedFunction(ctx context.Context, name string) (*deployedFunc
 	f.name, err = (&cfn.Deployer{Config: config, Assembly: asm}).DeployedName(ctx, f.Function)
 	var absent *cfn.NotDeployed
 	if errors.As(err, &absent) {
-		return nil, problemf(fmt.Sprintf("sst deploy --stage %s does that.", p.stage), "%s is not deployed in stage %s", id, p.stage)
+		return nil, problemf(fmt.Sprintf("sst deploy --stage %s does that.", p.stage), "%s is not deployed in stage %s in %s", id, p.stage, config.Region)
 	}
 	return f, t.awsProblem(err)
 }

@@ -2,6 +2,7 @@ package cmd
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,6 +14,8 @@ import (
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+
+	"sst/cfn"
 )
 
 const stacksFile = "stacks.star"
@@ -32,6 +35,11 @@ type project struct {
 	savedStage    bool   // the stage is the one saved on this machine, so it may be personal
 	region        string // --region, or ""
 	defaultRegion string // what AWS settings say, or ""
+}
+
+// regionOf decides the region of a stage: --region, else what the App says for it, else the AWS settings. "" when none of them does.
+func (p *project) regionOf(m *cfn.Manifest) string {
+	return cmp.Or(p.region, m.AppRegion, p.defaultRegion)
 }
 
 // open finds the project of a verb: FILE when given, else the nearest stacks.star upwards.

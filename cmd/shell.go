@@ -162,7 +162,7 @@ func (t *tool) deployedSurroundings(ctx context.Context, p *project, of string) 
 			return nil, t.awsProblem(err)
 		}
 		if len(variables) == 0 {
-			return nil, problemf(fmt.Sprintf("sst deploy --stage %s deploys it.", p.stage), "no function of stage %s is deployed that links anything", p.stage)
+			return nil, problemf(fmt.Sprintf("sst deploy --stage %s deploys it.", p.stage), "no function of stage %s is deployed in %s that links anything", p.stage, config.Region)
 		}
 	}
 	store := &ssmStore{client: ssm.NewFromConfig(config), region: config.Region}

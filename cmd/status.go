@@ -38,10 +38,10 @@ exit code is 1 when one of them failed.`,
 }
 
 // lastAssembly gives the assembly of the last build of the stage, so that a stacks.star in the middle of an edit does not
-// hide what is in AWS; without one it builds.
+// hide what is in AWS; without one it builds. One that was built for another region than this command is about, by a flag or other
+// settings, is none.
 func (t *tool) lastAssembly(ctx context.Context, p *project) (*cfn.Assembly, error) {
-	if asm, err := cfn.Open(p.out); err == nil && asm.Manifest != nil && asm.Manifest.Stage == p.stage &&
-		(p.region == "" || asm.Manifest.Region == p.region) {
+	if asm, err := cfn.Open(p.out); err == nil && asm.Manifest != nil && asm.Manifest.Stage == p.stage && asm.Manifest.Region == p.regionOf(asm.Manifest) {
 		return asm, nil
 	}
 	if _, err := t.build(ctx, p, time.Now()); err != nil {
