@@ -147,6 +147,7 @@ type launchConfiguration struct {
 	Mappings   []pathMapping   `json:"pathMappings,omitempty"`
 	Restart    bool            `json:"restart,omitempty"`
 	SourceMaps bool            `json:"sourceMaps,omitempty"`
+	Pause      bool            `json:"pauseForSourceMap,omitempty"` // breakpoints are there before new code runs
 	OutFiles   []string        `json:"outFiles,omitempty"`
 	Resolve    []string        `json:"resolveSourceMapLocations,omitempty"`
 	SkipFiles  []string        `json:"skipFiles,omitempty"`
@@ -194,7 +195,7 @@ func (s *starter) configurationOf(each startedInspect, project string) launchCon
 		}
 	}
 	return launchConfiguration{
-		Name: "sst: " + each.Function, Type: "node", Request: "attach", Address: host, Port: port, Restart: true, SourceMaps: true,
+		Name: "sst: " + each.Function, Type: "node", Request: "attach", Address: host, Port: port, Restart: true, SourceMaps: true, Pause: true,
 		OutFiles:  []string{project + "/.sst/local/bundles/**/*.mjs", project + "/.sst/local/bundles/**/*.cjs"},
 		Resolve:   []string{project + "/.sst/local/bundles/**"},
 		SkipFiles: []string{"<node_internals>/**", "**/node_modules/**", project + "/.sst/local/shim/**"},

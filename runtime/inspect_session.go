@@ -5,12 +5,16 @@ package runtime
 // anew. While there is no worker, its requests wait.
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -55,12 +59,15 @@ type debugSession struct {
 	held     [][]byte   // for the next worker
 	pending  map[int64]pendingRequest
 	settings []*setting
+	threads  []string // sessions of the worker's own threads
+	count    int      // of the workers so far
 	paused   bool
 	ended    bool
 }
 
 // upstream is the connection to a worker's inspector.
 type upstream struct {
+	ids     ids
 	conn    *websocket.Conn
 	out     *sender
 	own     map[int64]bool // requests of ours that are not answered
@@ -112,7 +119,7 @@ func (s *debugSession) request(data []byte) {
 	if m.ID != nil {
 		s.pending[*m.ID] = pendingRequest{data, s.note(m)}
 	}
-	s.up.out.send(data)
+	s.up.out.send(s.up.ids.theirs(data))
 }
 
 // single are the requests that set one thing, so that the last one counts.
@@ -193,6 +200,8 @@ func (s *debugSession) attach(w *worker) <-chan struct{} {
 	}
 	s.lost(s.up)
 	s.up = up
+	up.ids = newIDs(s.count)
+	s.count++
 	number := int64(ownRequests)
 	ask := func(method string, params json.RawMessage) {
 		data, _ := json.Marshal(struct {
@@ -262,13 +271,85 @@ func (s *debugSession) heard(up *upstream, data []byte) bool {
 		if json.Unmarshal(m.Params, &which); which.ID == 1 { // the process is ending; to a debugger that would be the end of all
 			return true
 		}
+	case m.Method == "NodeWorker.attachedToWorker", m.Method == "NodeWorker.detachedFromWorker":
+		var which struct {
+			SessionID string `json:"sessionId"`
+		}
+		json.Unmarshal(m.Params, &which)
+		if s.threads = slices.DeleteFunc(s.threads, func(id string) bool { return id == which.SessionID }); m.Method == "NodeWorker.attachedToWorker" {
+			s.threads = append(s.threads, which.SessionID)
+		}
 	case m.Method == "Debugger.paused":
 		s.paused = true
 	case m.Method == "Debugger.resumed":
 		s.paused = false
 	}
-	s.out.send(data)
+	s.out.send(up.ids.ours(data))
 	return true
+}
+
+// ids makes the numbers of scripts and contexts of one worker different from those of the workers before: every process
+// counts from the same number, and a debugger takes a script that it knows for the same one. The first worker's stay as
+// they are, since debuggers ask for context 1 unseen.
+type ids struct {
+	prefix string // of scripts
+	offset int    // of contexts
+}
+
+// maxContexts is how many contexts a process has at most, as far as we can tell them apart.
+const maxContexts = 100_000
+
+func newIDs(count int) ids {
+	if count == 0 {
+		return ids{}
+	}
+	return ids{fmt.Sprintf("%d.", count), count * maxContexts}
+}
+
+// A quotation mark inside of a string is escaped, so none of these is found in one.
+var (
+	scriptID  = regexp.MustCompile(`"scriptId"\s*:\s*"([^"]*)"`)
+	contextID = regexp.MustCompile(`("(?:executionContextId|contextId)"\s*:\s*|"context"\s*:\s*\{\s*"id"\s*:\s*)(\d+)`)
+)
+
+// ours rewrites what a worker says.
+func (i ids) ours(data []byte) []byte {
+	if i.prefix == "" {
+		return data
+	}
+	data = scriptID.ReplaceAll(data, []byte(`"scriptId":"`+i.prefix+`${1}"`))
+	return i.contexts(data, func(n int) int { return n + i.offset })
+}
+
+// theirs rewrites what is said to a worker. What belongs to another worker stays, and is not known there.
+func (i ids) theirs(data []byte) []byte {
+	if i.prefix == "" {
+		return data
+	}
+	data = scriptID.ReplaceAllFunc(data, func(match []byte) []byte {
+		id, own := bytes.CutPrefix(scriptID.FindSubmatch(match)[1], []byte(i.prefix))
+		if !own {
+			id = append([]byte("gone."), id...)
+		}
+		return fmt.Appendf(nil, `"scriptId":"%s"`, id)
+	})
+	return i.contexts(data, func(n int) int {
+		if n > i.offset && n < i.offset+maxContexts {
+			return n - i.offset
+		}
+		return n + maxContexts
+	})
+}
+
+func (i ids) contexts(data []byte, to func(int) int) []byte {
+	return contextID.ReplaceAllFunc(data, func(match []byte) []byte {
+		parts := contextID.FindSubmatch(match)
+		n, err := strconv.Atoi(string(parts[2]))
+		if err != nil {
+			return match
+		}
+		return strconv.AppendInt(bytes.Clone(parts[1]), int64(to(n)), 10)
+	})
 }
 
 // lost ends the conversation with a worker. What lasts is for the next one; what the debugger asked of this one alone has
@@ -299,6 +380,10 @@ func (s *debugSession) lost(up *upstream) {
 		s.paused = false
 		s.say(map[string]any{"method": "Debugger.resumed", "params": struct{}{}})
 	}
+	for _, id := range s.threads {
+		s.say(map[string]any{"method": "NodeWorker.detachedFromWorker", "params": map[string]string{"sessionId": id}})
+	}
+	s.threads = nil
 	for _, set := range s.settings {
 		if set.method == "Runtime.enable" {
 			s.say(map[string]any{"method": "Runtime.executionContextsCleared", "params": struct{}{}})

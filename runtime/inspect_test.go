@@ -189,8 +189,11 @@ func (d *debugger) mapOf(script string) *mapped {
 	d.t.Helper()
 	d.mu.Lock()
 	var parsed map[string]any
-	for _, e := range d.events { // after a reload the numbers begin anew
+	for _, e := range d.events {
 		if e.Method == "Debugger.scriptParsed" && e.Params["scriptId"] == script {
+			if parsed != nil {
+				d.t.Errorf("two processes have a script %s", script)
+			}
 			parsed = e.Params
 		}
 	}
@@ -576,4 +579,35 @@ done
 		t.Fatal(err)
 	}
 	return p
+}
+
+func TestIDsOfWorkers(t *testing.T) {
+	first, third := newIDs(0), newIDs(2)
+	for _, test := range []struct{ said, want string }{
+		{`{"method":"Debugger.scriptParsed","params":{"scriptId":"141","url":"file:///a","executionContextId":1}}`,
+			`{"method":"Debugger.scriptParsed","params":{"scriptId":"2.141","url":"file:///a","executionContextId":200001}}`},
+		{`{"method":"Runtime.executionContextCreated","params":{"context":{"id":1,"origin":""}}}`,
+			`{"method":"Runtime.executionContextCreated","params":{"context":{"id":200001,"origin":""}}}`},
+		{`{"id":7,"result":{"scriptSource":"x = '{\"scriptId\":\"1\",\"contextId\":1}'"}}`,
+			`{"id":7,"result":{"scriptSource":"x = '{\"scriptId\":\"1\",\"contextId\":1}'"}}`},
+	} {
+		if got := string(first.ours([]byte(test.said))); got != test.said {
+			t.Errorf("of the first worker: %s", got)
+		}
+		if got := string(third.ours([]byte(test.said))); got != test.want {
+			t.Errorf("of the third worker: %s, want %s", got, test.want)
+		}
+		if got := string(third.theirs([]byte(test.want))); got != test.said {
+			t.Errorf("to the third worker: %s, want %s", got, test.said)
+		}
+	}
+	for said, want := range map[string]string{ // of another worker
+		`{"params": {"contextId": 1, "scriptId": "141"}}`:         `{"params": {"contextId": 100001, "scriptId":"gone.141"}}`,
+		`{"params": {"contextId": 100001, "scriptId": "1.141"}}`:  `{"params": {"contextId": 200001, "scriptId":"gone.1.141"}}`,
+		`{"params": {"contextId": 200003, "scriptId": "2.141" }}`: `{"params": {"contextId": 3, "scriptId":"141" }}`,
+	} {
+		if got := string(third.theirs([]byte(said))); got != want {
+			t.Errorf("to the third worker: %s, want %s", got, want)
+		}
+	}
 }
