@@ -38,6 +38,9 @@ type Deployer struct {
 	Cap     int // stacks under way at once; 0 is 16
 	Report  func(Progress)
 	Docker  string // the program that makes container images; "" is docker
+	// Ready is waited for when the files of a stack are published, before its change set is made; nil is always ready. Its error
+	// is that of the stack.
+	Ready func(context.Context) error
 }
 
 // ProgressKind says what a Progress is about.
@@ -414,6 +417,11 @@ func (r *deployment) try(ctx context.Context, client *cloudformation.Client, s *
 	}
 	if err := r.publish.publish(ctx, s); err != nil {
 		return failed(err)
+	}
+	if r.Ready != nil {
+		if err := r.Ready(ctx); err != nil {
+			return failed(err)
+		}
 	}
 	arn, set, changes, err := r.changeSet(ctx, client, s, there)
 	if err != nil {

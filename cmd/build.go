@@ -69,7 +69,7 @@ seen. What CloudFormation would refuse makes the exit code 1.`,
 			if err != nil {
 				return err
 			}
-			findings, err := t.validate(c.Context(), p, asm)
+			findings, err := t.validate(c.Context(), p, asm.Manifest, asm.Stacks)
 			switch {
 			case err != nil:
 				return err

@@ -242,7 +242,7 @@ type cloudKey struct{}
 
 var furniture = cfntest.Landscape{
 	Zones: []string{"us-east-1a", "us-east-1b"},
-	VPCs: []cfntest.VPC{{ID: "vpc-11", CIDR: "10.0.0.0/16", Tags: map[string]string{"Name": "shared"},
+	VPCs: []cfntest.VPC{{ID: "vpc-11111111", CIDR: "10.0.0.0/16", Tags: map[string]string{"Name": "shared"},
 		Subnets: []cfntest.Subnet{{ID: "subnet-1", CIDR: "10.0.0.0/24", Zone: "us-east-1a"}, {ID: "subnet-2", CIDR: "10.0.1.0/24", Zone: "us-east-1b"}},
 		Tables:  []cfntest.RouteTable{{ID: "rtb-1", Main: true, Routes: []string{"nat-1"}}}}},
 	HostedZones: []cfntest.HostedZone{{ID: "ZEXAMPLE", Name: "example.com."}},

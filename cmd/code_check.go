@@ -27,11 +27,11 @@ type codeCheck struct {
 	err      error
 }
 
-// startCodeCheck starts the checks that the project brings, in the background.
-func (t *tool) startCodeCheck(ctx context.Context, p *project) *codeCheck {
+// startCodeCheck starts the checks that the project brings, and more, in the background.
+func (t *tool) startCodeCheck(ctx context.Context, p *project, more ...check) *codeCheck {
 	ctx, end := context.WithCancel(ctx)
 	c := &codeCheck{tool: t, failed: filepath.Join(p.state, "cache", "code-check-failed"), end: end, done: make(chan struct{})}
-	checks := t.projectChecks(p, false)
+	checks := append(t.projectChecks(p, false), more...)
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for _, check := range checks {
@@ -141,17 +141,18 @@ func (p *project) codeFailed() bool {
 // settleCode is how long files must be quiet before code is checked again: a check takes seconds of a processor.
 const settleCode = 500 * time.Millisecond
 
-// codeWatch checks code again and again beside a running start, the newest text only: a save ends the check before it.
+// codeWatch checks code and templates again and again beside a running start, the newest text only: a save ends the check before it.
 type codeWatch struct {
 	tool    *tool
 	project *project
+	rules   check
 	kick    chan struct{}
 	ended   chan struct{}
 }
 
-// watchCode checks once now, and after each call of saved until ctx ends.
-func (t *tool) watchCode(ctx context.Context, p *project) *codeWatch {
-	w := &codeWatch{tool: t, project: p, kick: make(chan struct{}, 1), ended: make(chan struct{})}
+// watchCode checks once now, and after each call of saved until ctx ends. rules are the CDK's, of the app that is served.
+func (t *tool) watchCode(ctx context.Context, p *project, rules check) *codeWatch {
+	w := &codeWatch{tool: t, project: p, rules: rules, kick: make(chan struct{}, 1), ended: make(chan struct{})}
 	w.saved()
 	go w.run(ctx)
 	return w
@@ -190,7 +191,7 @@ func (w *codeWatch) run(ctx context.Context) {
 		case <-settle:
 			settle = nil
 			stop()
-			check = w.tool.startCodeCheck(ctx, w.project)
+			check = w.tool.startCodeCheck(ctx, w.project, w.rules)
 			done = check.done
 		case <-done:
 			said = w.told(check, said)
@@ -218,7 +219,7 @@ func (w *codeWatch) told(check *codeCheck, said string) string {
 	switch {
 	case text == said:
 	case text == "":
-		w.tool.view.Notice("ESLint and the type check find nothing to complain of any more.")
+		w.tool.view.Notice("ESLint, the type check and the CDK's rules find nothing to complain of any more.")
 	default:
 		check.tell()
 	}

@@ -33,7 +33,8 @@ with or without "<stage>-<app>-"; the stacks that it depends on are deployed as 
 With --hotswap a stack in which only code, environment or description of functions changed is not deployed: Lambda is given them,
 which takes seconds. CloudFormation does not know of it; the next deployment without --hotswap puts that right.
 
-The project's own ESLint and type check run first; after an error of theirs nothing is deployed.
+The project's own ESLint and type check run first; after an error of theirs nothing is deployed. The CDK's rules judge new
+templates while code is published, and what CloudFormation would refuse is told before a stack is changed (--no-lint asks neither).
 Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`,
 		Example: "  sst deploy\n  sst deploy --hotswap\n  sst deploy --stage prod web\n  AWS_PROFILE=production sst deploy --stage prod --region us-east-1",
 		RunE: func(c *cobra.Command, args []string) error {
@@ -57,10 +58,10 @@ Ctrl-C stops watching, not the deployment: sst status --wait takes it up again.`
 			if err != nil {
 				return err
 			}
-			return t.deploy(c.Context(), p, asm, names, deployOptions{repair: repair, async: async, hotswap: hotswap}, started)
+			return t.deploy(c.Context(), p, asm, names, deployOptions{repair: repair, async: async, hotswap: hotswap, unchecked: noLint}, started)
 		},
 	}
-	c.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp)
+	c.Flags().BoolVar(&noLint, "no-lint", false, noLintHelp+", nor the CDK's rules for templates")
 	c.Flags().BoolVar(&repair, "repair", false, "delete or roll back stacks that are stuck (on your own stage that is done without asking)")
 	c.Flags().BoolVar(&hotswap, "hotswap", false, "on your own stage: give code, environment and description of functions to Lambda itself where nothing else changed")
 	c.Flags().BoolVar(&async, "async", false, "return once everything is submitted; sst status --wait waits for it")
@@ -79,7 +80,10 @@ func fileAndStacks(t *tool, args []string) (file, stacks []string) {
 	return nil, args
 }
 
-type deployOptions struct{ repair, async, hotswap bool }
+type deployOptions struct {
+	repair, async, hotswap bool
+	unchecked              bool // the CDK's rules are not asked
+}
 
 // deploy brings an assembly to AWS and tells the view.
 func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names []string, o deployOptions, started time.Time) error {
@@ -97,12 +101,19 @@ func (t *tool) deploy(ctx context.Context, p *project, asm *cfn.Assembly, names 
 	if err != nil {
 		return err
 	}
+	var ready func(context.Context) error
+	if !o.unchecked {
+		rules := t.startRules(ctx, p, asm.Manifest, stacks)
+		defer rules.stop()
+		ready = rules.tell
+	}
 	if err := t.checkSecrets(ctx, p, asm.Manifest, config); err != nil {
 		return err
 	}
 	d := &cfn.Deployer{
 		Config: config, Assembly: asm, Repair: o.repair || asm.Manifest.Personal, Empty: asm.Manifest.Personal, Async: o.async, Hotswap: o.hotswap,
 		Report: func(e cfn.Progress) { t.view.Progress(asm.Manifest, e) },
+		Ready:  ready,
 	}
 	d.Docker, _ = t.LookupEnv("CDK_DOCKER") // as the CDK's own command line
 	_, err = t.deployStacks(ctx, p, d, stacks, func(s deploySummary) {

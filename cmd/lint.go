@@ -151,8 +151,7 @@ func (t *tool) lintStarlark(ctx context.Context, p *project) (diag.List, error) 
 	if err != nil {
 		return found, err
 	}
-	asm.Manifest = synthesis.Manifest
-	refused, err := t.validate(ctx, p, asm)
+	refused, err := t.validate(ctx, p, synthesis.Manifest, asm.Stacks)
 	return slices.Concat(found, synthesis.Warnings, refused), err
 }
 

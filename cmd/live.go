@@ -162,7 +162,7 @@ func (l *live) run(ctx context.Context, began time.Time) error {
 	l.deployed = stubbed
 	l.started(l.describeLive(asm.Manifest, time.Since(began)))
 	if !l.noLint {
-		l.code.Store(l.watchCode(ctx, l.project))
+		l.code.Store(l.watchCode(ctx, l.project, l.rules))
 		defer l.code.Load().wait()
 	}
 	return l.loop(ctx)

@@ -15,6 +15,7 @@ import (
 	"sst/builtins"
 	"sst/cfn"
 	"sst/runtime"
+	"sst/starlark/diag"
 )
 
 // defaultPort is that of the first Api.
@@ -108,7 +109,7 @@ func (t *tool) restore(ctx context.Context, p *project) error {
 	if err != nil {
 		return err
 	}
-	return t.deploy(ctx, p, asm, nil, deployOptions{}, began)
+	return t.deploy(ctx, p, asm, nil, deployOptions{unchecked: true}, began) // they were deployed before
 }
 
 // starter is one run of `sst start`. Its loop owns all fields.
@@ -138,7 +139,8 @@ type starter struct {
 	folder  string // where assemblies are synthesized to, one folder each
 	synths  int
 	changed chan []string
-	code    atomic.Pointer[codeWatch] // nil until the app is served, and with --no-lint
+	code    atomic.Pointer[codeWatch]    // nil until the app is served, and with --no-lint
+	served  atomic.Pointer[cfn.Assembly] // asm, for who is not the loop
 	secrets *fileStore
 	also    []string        // further files whose saving is a reload
 	watched func()          // watches the same again
@@ -221,7 +223,7 @@ func (s *starter) run(ctx context.Context) error {
 	}
 	s.started(s.describe(time.Since(began)))
 	if !s.noLint {
-		s.code.Store(s.watchCode(ctx, s.project))
+		s.code.Store(s.watchCode(ctx, s.project, s.rules))
 		defer s.code.Load().wait()
 	}
 	for {
@@ -309,6 +311,8 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 		os.RemoveAll(s.asm.Dir)
 	}
 	s.asm = asm
+	s.served.Store(asm)
+	s.code.Load().saved()
 	s.tellInspected()
 	if s.live == nil {
 		if err := s.tellMissingSecrets(ctx, asm.Manifest); err != nil {
@@ -318,6 +322,12 @@ func (s *starter) serve(ctx context.Context, synthesis *builtins.Synthesis, asm 
 	// A changed handler needs no synth: the server rebuilds it.
 	s.watch(synthesis.Inputs, "env", "handler")
 	return nil
+}
+
+// rules has the CDK's rules look at the templates of the app that is served.
+func (s *starter) rules(ctx context.Context) (diag.List, error) {
+	asm := s.served.Load()
+	return s.validate(ctx, s.project, asm.Manifest, asm.Stacks)
 }
 
 // tellMadeUp says which lookups have made-up answers on this machine, whenever that changes.

@@ -5,10 +5,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
+	"sync"
+	"time"
 
 	"sst/builtins/jsii"
 	"sst/cfn"
@@ -28,10 +31,11 @@ func (p *project) verdictName(template []byte) string {
 	return filepath.Join(p.state, "cache", "verdicts", hex.EncodeToString(hash.Sum(nil))+".json")
 }
 
-// validate gives what the rules object to in an assembly, at the lines of stacks.star that made it.
-func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (diag.List, error) {
+// validate gives what the rules object to in stacks of an app and in those nested in them, at the lines of stacks.star that
+// made it.
+func (t *tool) validate(ctx context.Context, p *project, m *cfn.Manifest, of []*cfn.Stack) (diag.List, error) {
 	var stacks []*cfn.Stack
-	for queue := asm.Stacks; len(queue) > 0; queue = queue[1:] {
+	for queue := of; len(queue) > 0; queue = queue[1:] {
 		nested, err := queue[0].Nested()
 		if err != nil {
 			return nil, err
@@ -50,7 +54,7 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 		}
 		names[i] = p.verdictName(text)
 		if withoutResources(text) { // a new app has no place in the rules
-			list = append(list, emptyStack(p, asm.Manifest, s))
+			list = append(list, emptyStack(p, m, s))
 			continue
 		}
 		data, err := os.ReadFile(names[i])
@@ -76,7 +80,7 @@ func (t *tool) validate(ctx context.Context, p *project, asm *cfn.Assembly) (dia
 			}
 		}
 		for _, finding := range verdicts[i] {
-			list = append(list, findingDiagnostic(p, asm.Manifest, s, finding))
+			list = append(list, findingDiagnostic(p, m, s, finding))
 		}
 	}
 	return list.Sorted(), nil
@@ -92,6 +96,56 @@ func emptyStack(p *project, m *cfn.Manifest, s *cfn.Stack) *diag.Diagnostic {
 	at := m.Position(s.ID)
 	return &diag.Diagnostic{Severity: diag.Warning, Code: "empty-stack", Summary: "Empty stack", Detail: m.ShortPath(s.ID) + " has no resources yet, and CloudFormation takes no stack without any.",
 		Span: diag.Point(diag.Position{File: filepath.Join(p.root, filepath.FromSlash(at.File)), Line: at.Line, Col: at.Column})}
+}
+
+// ruleCheck is a validate beside a deployment.
+type ruleCheck struct {
+	tool *tool
+	end  context.CancelFunc
+	done chan struct{}
+	told sync.Once
+
+	found diag.List // when done is closed
+	err   error
+}
+
+// patienceWithRules is how long a deployment waits for them. Loading them takes two seconds, longer on a busy machine.
+const patienceWithRules = 30 * time.Second
+
+// startRules starts to validate in the background.
+func (t *tool) startRules(ctx context.Context, p *project, m *cfn.Manifest, stacks []*cfn.Stack) *ruleCheck {
+	ctx, end := context.WithTimeoutCause(ctx, patienceWithRules, fmt.Errorf("there was no verdict in %v", patienceWithRules))
+	c := &ruleCheck{tool: t, end: end, done: make(chan struct{})}
+	go func() {
+		defer close(c.done)
+		defer end()
+		c.found, c.err = t.validate(ctx, p, m, stacks)
+	}()
+	return c
+}
+
+// tell waits for the verdict and prints it, once. That there is none stops nothing.
+func (c *ruleCheck) tell(context.Context) error {
+	<-c.done
+	c.told.Do(func() {
+		if len(c.found) > 0 {
+			c.tool.view.Diagnostics(c.found)
+		}
+		if c.err != nil && !errors.Is(c.err, context.Canceled) {
+			c.tool.log.Warn("the templates were not checked", "error", c.err)
+			c.tool.view.Notice(fmt.Sprintf("The templates were not checked by the CDK's rules: %v", c.err))
+		}
+	})
+	if c.found.HasErrors() {
+		return problemf("--no-lint deploys it all the same.", "CloudFormation would refuse the templates, so no stack was changed")
+	}
+	return nil
+}
+
+// stop ends the check and waits until its process is gone. What it knows by then is told, even if no stack waited for it.
+func (c *ruleCheck) stop() {
+	c.end()
+	c.tell(context.Background())
 }
 
 // keptVerdicts bounds the verdicts of a project. Each is a few hundred bytes.
