@@ -217,7 +217,7 @@ var failureHints = []struct{ reason, hint string }{
 	{"Schema is currently being altered", "AppSync changes one thing at a time. Deploy again."},
 	{"No hosted zone", "The domain's hosted zone is not in this account."},
 	{"limit exceeded", "A quota of the account is reached: see Service Quotas."},
-	{"not empty", "Where the stage's removal policy is to destroy (removal = \"destroy\" of sst.App), sst remove empties buckets. Else empty it: aws s3 rm s3://NAME --recursive, and the versions it keeps."},
+	{"not empty", "Empty the bucket. Where the removal policy of the stage is to destroy (`removal` of sst.App), sst remove does that."},
 }
 
 func failureHint(f *cfn.Failure) string {
