@@ -1,6 +1,7 @@
 package cfn
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/base64"
@@ -72,8 +73,10 @@ func Swappable(was, is *Template) ([]Swap, *Obstacle) {
 		if by := published[c.LogicalID]; by != "" {
 			return nil, &Obstacle{c.LogicalID, "has a published version, " + by}
 		}
-		if o := codeFromBucket(was.Resources[c.LogicalID], is.Resources[c.LogicalID]); o != "" {
-			return nil, &Obstacle{c.LogicalID, o}
+		for _, r := range []*Resource{was.Resources[c.LogicalID], is.Resources[c.LogicalID]} {
+			if o := cmp.Or(codeFromBucket(r), plainEnvironment(r)); o != "" {
+				return nil, &Obstacle{c.LogicalID, o}
+			}
 		}
 		swaps = append(swaps, Swap{c.LogicalID, changedVariables(was.Resources[c.LogicalID], is.Resources[c.LogicalID])})
 	}
@@ -82,26 +85,37 @@ func Swappable(was, is *Template) ([]Swap, *Obstacle) {
 
 // publishedFunctions are those with a version of their own in the template, which CloudFormation has to publish anew.
 func publishedFunctions(t *Template) map[string]string {
-	all := map[string]string{}
-	for id, r := range t.Resources {
-		if r.Type != typeVersion {
-			continue
-		}
-		if name, ok := r.Properties["FunctionName"].(map[string]any); ok {
-			if function, ok := name["Ref"].(string); ok {
-				all[function] = id
-			}
+	all, functions := map[string]string{}, map[string]bool{}
+	for _, id := range t.all(typeFunction) {
+		functions[id] = true
+	}
+	for _, id := range t.all(typeVersion) {
+		if of := refersTo(t.Resources[id].Properties["FunctionName"], functions, ""); of != "" {
+			all[of] = id
 		}
 	}
 	return all
 }
 
-func codeFromBucket(resources ...*Resource) string {
-	for _, r := range resources {
-		code, _ := r.Properties["Code"].(map[string]any)
-		if code["S3Bucket"] == nil || code["S3Key"] == nil {
-			return "its code is not an archive in a bucket"
-		}
+// codeFromBucket says why code cannot be given to Lambda as it stands, "" when it can.
+func codeFromBucket(r *Resource) string {
+	code, _ := r.Properties["Code"].(map[string]any)
+	if len(code) != 2 || code["S3Bucket"] == nil || code["S3Key"] == nil {
+		return "its code is not an archive in a bucket"
+	}
+	return ""
+}
+
+// plainEnvironment says why the variables of a function cannot be told apart, "" when they can.
+func plainEnvironment(r *Resource) string {
+	environment := r.Properties["Environment"]
+	if environment == nil {
+		return ""
+	}
+	m, _ := environment.(map[string]any)
+	variables, ok := m["Variables"].(map[string]any)
+	if len(m) > 1 || len(m) == 1 && !ok || m == nil || isIntrinsic(variables) {
+		return "its environment is not a list of variables"
 	}
 	return ""
 }
@@ -130,11 +144,9 @@ func (d *Deployer) swapName(s *Stack) string {
 // largestRecord is what a standard parameter of SSM holds.
 const largestRecord = 4096
 
-func (d *Deployer) records(region string) *ssm.Client {
-	config := d.Config.Copy() // not the role that deploys: it reads the parameters of the bootstrap only
-	config.Region = region
-	return ssm.NewFromConfig(config)
-}
+// records has the records of all stacks in the region of the app, where the next deployment looks for them at once, and with the
+// caller's own credentials: the role that deploys reads the parameters of the bootstrap only.
+func (d *Deployer) records() *ssm.Client { return ssm.NewFromConfig(d.Config) }
 
 // SwappedFunctions gives the functions of the stage that were changed past CloudFormation, by the ids of the manifest, sorted.
 func (d *Deployer) SwappedFunctions(ctx context.Context) ([]string, error) {
@@ -165,7 +177,7 @@ func (d *Deployer) swapped(ctx context.Context) (map[string]swapped, error) {
 	}
 	all := map[string]swapped{}
 	path := fmt.Sprintf("/sst/%s/%s/Hotswap", m.App, m.Stage)
-	pages := ssm.NewGetParametersByPathPaginator(d.records(d.Config.Region), &ssm.GetParametersByPathInput{Path: &path})
+	pages := ssm.NewGetParametersByPathPaginator(d.records(), &ssm.GetParametersByPathInput{Path: &path})
 	for pages.HasMorePages() {
 		page, err := pages.NextPage(ctx)
 		switch {
@@ -210,7 +222,7 @@ func (r *deployment) record(ctx context.Context, s *Stack, swaps []Swap) (*Obsta
 	if same(had, record) {
 		return nil, nil
 	}
-	_, err = r.records(r.env.region(s)).PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(r.swapName(s)), Value: aws.String(string(text)),
+	_, err = r.records().PutParameter(ctx, &ssm.PutParameterInput{Name: aws.String(r.swapName(s)), Value: aws.String(string(text)),
 		Type: ssmtypes.ParameterTypeString, Overwrite: aws.Bool(true)})
 	if err != nil {
 		return nil, fmt.Errorf("note what is swapped in stack %s: %w", s.Name, err)
@@ -226,7 +238,7 @@ func (r *deployment) record(ctx context.Context, s *Stack, swaps []Swap) (*Obsta
 
 // forget deletes the record of a stack.
 func (r *deployment) forget(ctx context.Context, s *Stack) error {
-	_, err := r.records(r.env.region(s)).DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(r.swapName(s))})
+	_, err := r.records().DeleteParameter(ctx, &ssm.DeleteParameterInput{Name: aws.String(r.swapName(s))})
 	if err != nil && code(err) != "ParameterNotFound" {
 		return fmt.Errorf("forget what was swapped in stack %s: %w", s.Name, err)
 	}
@@ -443,7 +455,7 @@ func (r *deployment) applyOne(ctx context.Context, s *Stack, t *Template, one Sw
 		if err != nil {
 			return false, err
 		}
-		if have, err = now.settled(ctx, name); err != nil {
+		if have, err = now.changed(ctx, name); err != nil {
 			return false, err
 		}
 	}
@@ -480,7 +492,7 @@ func (r *deployment) applyOne(ctx context.Context, s *Stack, t *Template, one Sw
 	if err != nil {
 		return false, err
 	}
-	_, err = now.settled(ctx, name)
+	_, err = now.changed(ctx, name)
 	return true, err
 }
 
@@ -507,7 +519,17 @@ var (
 	patience  = 5 * time.Minute
 )
 
-// settled waits until no change of a function is under way, and gives it as it is then.
+// changed waits until a change of a function that was asked for is over, and gives the function as it is then.
+func (l *liveFunctions) changed(ctx context.Context, name string) (*lambda.GetFunctionConfigurationOutput, error) {
+	out, err := l.settled(ctx, name)
+	if err == nil && out.LastUpdateStatus == lambdatypes.LastUpdateStatusFailed {
+		return nil, fmt.Errorf("Lambda could not change %s: %s", name, aws.ToString(out.LastUpdateStatusReason))
+	}
+	return out, err
+}
+
+// settled waits until no change of a function is under way, and gives it as it is then. One that failed before is no reason not to
+// try another, which may be what mends it.
 func (l *liveFunctions) settled(ctx context.Context, name string) (*lambda.GetFunctionConfigurationOutput, error) {
 	pause, until := firstLook, time.Now().Add(patience)
 	for {
@@ -516,8 +538,6 @@ func (l *liveFunctions) settled(ctx context.Context, name string) (*lambda.GetFu
 			return nil, err
 		}
 		switch {
-		case out.LastUpdateStatus == lambdatypes.LastUpdateStatusFailed:
-			return nil, fmt.Errorf("Lambda could not change %s: %s", name, aws.ToString(out.LastUpdateStatusReason))
 		case out.LastUpdateStatus != lambdatypes.LastUpdateStatusInProgress && out.State != lambdatypes.StatePending:
 			return out, nil
 		case time.Now().After(until):

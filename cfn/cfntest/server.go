@@ -143,7 +143,8 @@ func (s *Server) Deny(role string) {
 }
 
 // Fail scripts the failure of a resource: what is "create", "update", "delete" or "rollback" (the stack's rollback gets
-// stuck at it), or "object" (stack is a bucket then, logicalID a key, the reason an error code of S3 for it; SlowDown is answered once). An
+// stuck at it), or "object" (stack is a bucket then, logicalID a key, the reason an error code of S3 for it; SlowDown is answered once), or
+// "function" (stack is a region then, logicalID the name of a function whose changes past the stack are taken and come to nothing). An
 // empty reason takes it back.
 func (s *Server) Fail(what, stack, logicalID, reason string) {
 	s.mu.Lock()

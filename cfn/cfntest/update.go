@@ -18,6 +18,7 @@ type update struct {
 	code     map[string]any // S3Bucket and S3Key; nil: that of the stack
 	config   map[string]any // properties in place of those of the stack
 	until    time.Time      // the last change is under way
+	failed   string         // why the last change came to nothing; see Fail
 	revision int
 }
 
@@ -61,11 +62,14 @@ func (s *Server) configuration(region, name string, properties map[string]any) m
 	if logging, ok := properties["LoggingConfig"].(map[string]any); ok && logging["LogGroup"] != nil {
 		group = fmt.Sprint(logging["LogGroup"])
 	}
-	status, revision := "Successful", 0
+	status, reason, revision := "Successful", "", 0
 	if u := s.updates[region+"/"+name]; u != nil {
 		revision = u.revision
-		if s.now.Before(u.until) {
+		switch {
+		case s.now.Before(u.until):
 			status = "InProgress"
+		case u.failed != "":
+			status, reason = "Failed", u.failed
 		}
 	}
 	code, _ := properties["Code"].(map[string]any)
@@ -73,7 +77,7 @@ func (s *Server) configuration(region, name string, properties map[string]any) m
 	sum := sha256.Sum256(object)
 	description, _ := properties["Description"].(string)
 	return map[string]any{"FunctionName": name, "FunctionArn": functionARN(region, name), "Runtime": properties["Runtime"], "Role": properties["Role"],
-		"Description": description, "State": "Active", "LastUpdateStatus": status, "RevisionId": fmt.Sprintf("00000000-0000-4000-a000-%012d", revision),
+		"Description": description, "State": "Active", "LastUpdateStatus": status, "LastUpdateStatusReason": reason, "RevisionId": fmt.Sprintf("00000000-0000-4000-a000-%012d", revision),
 		"CodeSha256": base64.StdEncoding.EncodeToString(sum[:]), "CodeSize": len(object), "Version": "$LATEST",
 		"LoggingConfig": map[string]any{"LogGroup": group, "LogFormat": "Text"}, "Environment": properties["Environment"]}
 }
@@ -110,6 +114,7 @@ func (s *Server) updateFunction(r *request, properties map[string]any) *Error {
 	if now := s.configuration(r.Region, r.Stack, properties)["RevisionId"]; in.RevisionId != "" && in.RevisionId != now {
 		return &Error{412, "PreconditionFailedException", "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to retrieve the latest Revision Id"}
 	}
+	was := *u
 	if r.Action == "UpdateFunctionCode" {
 		switch object, there := s.buckets[in.S3Bucket][in.S3Key]; {
 		case in.Publish || in.ZipFile != "" || in.ImageUri != "":
@@ -145,6 +150,9 @@ func (s *Server) updateFunction(r *request, properties map[string]any) *Error {
 			config["Environment"] = map[string]any{"Variables": variables}
 		}
 		u.config = config
+	}
+	if u.failed = s.fails["function "+key]; u.failed != "" {
+		u.code, u.config = was.code, was.config
 	}
 	u.revision++
 	u.until = s.now.Add(s.real(s.options.Duration("", r.Stack, "AWS::Lambda::Function")))
