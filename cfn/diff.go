@@ -102,6 +102,9 @@ var rules = sync.OnceValue(func() map[string]typeRules {
 		}
 		all[name] = r
 	}
+	nested := all[typeNested] // what is lost with one is said of what is in it
+	nested.stateful = false
+	all[typeNested] = nested
 	return all
 })
 
