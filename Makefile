@@ -116,7 +116,6 @@ bench: $(NPM_TOOLS) $(OFFLINE) ## Measure against the targets of the project: ea
 bench-live: $(RIC) ## Measure the live wire: each figure is printed beside its goal (G1 to G16). SST_SOAK=10m for the whole soak.
 	go test ./proxy -run '^$$' -bench 'Goal|Stream200MB' -benchtime 1x -timeout 20m
 	go test ./runtime -run '^$$' -bench Goal -benchtime 1x -timeout 30m
-	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|ColdWorker'
 
 .PHONY: test-live
 test-live: $(NPM_TOOLS) $(RIC) $(OFFLINE) ## Run the long forms of the tests of a bad network, with 20 random schedules of faults.

@@ -123,6 +123,63 @@ func BenchmarkGoalWorkers(b *testing.B) {
 	}
 }
 
+// BenchmarkGoalG2 prints what a whole local request takes: front, sandbox, relay, warm Node and back.
+func BenchmarkGoalG2(b *testing.B) {
+	for b.Loop() {
+		url := benchProject(b).api() + "/"
+		load(b, url, 1, 500)
+		var took []time.Duration
+		for range 3000 {
+			began := time.Now()
+			if err := post(http.DefaultClient, url); err != nil {
+				b.Fatal(err)
+			}
+			took = append(took, time.Since(began))
+		}
+		slices.Sort(took)
+		goal(b, "G2 local request of 1 KB, p50", took[len(took)/2].Seconds()*1000, 0.5, "ms", false)
+		goal(b, "G2 local request of 1 KB, p99", took[len(took)*99/100].Seconds()*1000, 4, "ms", false)
+		for _, callers := range []int{10, 50} {
+			load(b, url, callers, 3000)
+			goal(b, fmt.Sprintf("G2 requests a second, %d at once", callers), load(b, url, callers, 10_000), 5000, "1/s", true)
+		}
+	}
+}
+
+// BenchmarkGoalG13 prints how soon a process that was not started ahead asks for its first event.
+func BenchmarkGoalG13(b *testing.B) {
+	for b.Loop() {
+		p := benchProject(b)
+		if err := post(http.DefaultClient, p.api()+"/"); err != nil {
+			b.Fatal(err)
+		}
+		fn := p.server.app.Load().functions["web/A"]
+		built, err := p.server.codes.get(b.Context(), fn.key)
+		if err != nil {
+			b.Fatal(err)
+		}
+		var took []time.Duration
+		for range 11 {
+			if spare := p.server.factory.takeSpare(""); spare != nil {
+				spare.stop()
+			}
+			began := time.Now()
+			w, err := p.server.factory.open(built, fn.init().Env, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			if !w.api.settled(b.Context()) {
+				b.Fatal("it does not ask for an event")
+			}
+			took = append(took, time.Since(began))
+			w.stop()
+		}
+		p.server.codes.release(built)
+		slices.Sort(took)
+		goal(b, "G13 start to first next, p50", took[len(took)/2].Seconds()*1000, 150, "ms", false)
+	}
+}
+
 // BenchmarkGoalG11 saves 20 times a second under 200 requests a second, in five bursts of two seconds.
 func BenchmarkGoalG11(b *testing.B) {
 	source := func(n int) string {
