@@ -500,6 +500,13 @@ func (l *link) refused(seq, nonce uint64) {
 	}
 }
 
+// doubt says whether a transmission of a request has been neither acknowledged nor refused.
+func (l *link) doubt() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.ContainsFunc(l.unacked, func(f *outFrame) bool { return len(f.unsure) > 0 })
+}
+
 // stale says whether a transmission was made before the last sign of life of the other end. A relay may change the order: a
 // resume that overtakes the init is refused, and that refusal may arrive when the session has been running for long.
 func (l *link) stale(nonce uint64) bool {

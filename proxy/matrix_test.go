@@ -150,7 +150,7 @@ func loadWhile(t *testing.T, url string, seed uint64, sandboxes int, do func()) 
 	var count atomic.Int64
 	var wg sync.WaitGroup
 	for n := range sandboxes {
-		s, err := proxy.OpenSandbox(context.Background(), proxy.SandboxOptions{URL: url, Init: proxy.Init{Function: "f"}})
+		s, err := proxy.OpenSandbox(context.Background(), proxy.SandboxOptions{URL: url, Init: proxy.Init{Function: "f"}, Patience: 20 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

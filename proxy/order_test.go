@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -103,6 +104,60 @@ func TestStaleRefusal(t *testing.T) {
 			close(release)
 			if answer := <-got; answer != "response 2" {
 				t.Errorf("got %s", answer)
+			}
+		})
+	}
+}
+
+// The refusal of a request comes later than that of the question that was sent after it: the request was not executed all the
+// same, and runs at the developer's end that is there now.
+func TestLateRefusal(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"sandbox", "stub"} {
+		t.Run(kind, func(t *testing.T) {
+			var late atomic.Int64
+			relay := proxy.NewRelay(proxy.RelayOptions{Profile: proxy.ProfileAPIGateway, Fault: func(frame []byte, deliver func()) {
+				f, err := proxy.Decode(frame)
+				if err == nil && f.Type == "nak" && f.Code == "unknown-session" && strings.Contains(string(f.Data), `"t":"req"`) && late.Add(1) == 1 {
+					time.AfterFunc(600*time.Millisecond, deliver)
+					return
+				}
+				deliver()
+			}})
+			server := httptest.NewServer(relay)
+			t.Cleanup(func() { relay.Close(); server.Close() })
+			url := "ws" + strings.TrimPrefix(server.URL, "http")
+			dial := func() *proxy.Conn {
+				conn, err := proxy.Dial(context.Background(), proxy.DialOptions{URL: url, Handler: proxy.HandlerFunc(func(_ context.Context, inv *proxy.Invocation) { inv.Respond(inv.Event) })})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return conn
+			}
+			invoke := func(event string) string { return "" }
+			if kind == "stub" {
+				l, _ := startStubConfig(t, map[string]any{"url": url})
+				invoke = func(event string) string { return string(l.invoke(t, []byte(event), 20*time.Second).body) }
+			} else {
+				s, _ := proxy.OpenSandbox(context.Background(), proxy.SandboxOptions{URL: url, Init: proxy.Init{Function: "f"}})
+				defer s.Close()
+				invoke = func(event string) string {
+					r, err := s.Invoke(context.Background(), proxy.Request{Event: []byte(event), Deadline: time.Now().Add(20 * time.Second)})
+					if err != nil {
+						t.Fatal(err)
+					}
+					return string(r.Body)
+				}
+			}
+			first := dial()
+			if got := invoke("1"); got != "1" {
+				t.Fatalf("got %s", got)
+			}
+			first.Close()
+			second := dial()
+			defer second.Close()
+			if got := invoke("2"); got != "2" || late.Load() < 2 {
+				t.Errorf("got %s after %d refusals of the request", got, late.Load())
 			}
 		})
 	}

@@ -25,6 +25,7 @@ const (
 	probeTime   = 5 * time.Second        // of silence before a waiting sandbox asks whether anyone is there
 	graceTime   = 10 * time.Second       // for a developer's end that took a request and is gone to come back
 	watchPeriod = 100 * time.Millisecond // while something is in flight
+	doubtTime   = time.Second            // for refusals that are later than that of a question
 	probePeriod = 200 * time.Millisecond // between questions whether a developer's end is there
 	tailBytes   = 4 << 10
 )
@@ -64,6 +65,8 @@ type Sandbox struct {
 	looked     time.Time
 	absent     time.Time // since when the relay has said that no developer is there; zero: one is
 	probed     time.Time
+	doubted    *link // whose refusals are waited for, since
+	doubtedAt  time.Time
 	peer       *ecdh.PublicKey // of the developer's end now, with Trust
 	rekey      bool            // a new session has to wait for the developer's end to say its key
 	connecting error           // why the last try to connect failed
@@ -524,6 +527,9 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 			link.control(typeResume, "")
 			return nil
 		}
+		if what.Type == typeResume && s.doubts(link) { // look asks again
+			return nil
+		}
 		if what.Type == typeResume && s.opts.Trust != nil {
 			s.mu.Lock()
 			s.rekey, s.probed = true, time.Now()
@@ -546,6 +552,21 @@ func (s *Sandbox) nak(link *link, f *Frame, w format) error {
 		s.failCall(f.ID, ErrorProtocol, "the developer's end refused the request: "+f.Code)
 	}
 	return nil
+}
+
+// doubts says whether the refusal of a request may still come, which a relay that changes the order brings after that of a
+// question sent later: then the request may safely move to another session. It is waited for, for a while.
+func (s *Sandbox) doubts(link *link) bool {
+	if !link.doubt() {
+		return false
+	}
+	link.detach()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.doubted != link {
+		s.doubted, s.doubtedAt = link, time.Now()
+	}
+	return time.Since(s.doubtedAt) < doubtTime
 }
 
 // startWatch begins to look after what is in flight. Called with mu held.

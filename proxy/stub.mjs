@@ -17,7 +17,7 @@ const VERSION = 1
 const FRAME = 31000, MESSAGE = 7 << 20, GZIP_FROM = 2048, CHUNKS = 8192
 const ACK_DELAY = 20, ACK_EVERY = 32, ACK_BYTES = 256 << 10, RTO_MIN = 200, RTO_MAX = 5000, RTO_FRAMES = 32
 const WINDOW_FIRST = 1 << 20, WINDOW = 4 << 20, WINDOW_RESUME = 256 << 10, OVERHEAD = 256
-const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, PROBE_PERIOD = 200, GRACE = 10000, WATCH = 100, CONNECT = 1500
+const SEEK = 3000, ACK_TIME = 1000, PROBE = 5000, PROBE_PERIOD = 200, DOUBT = 1000, GRACE = 10000, WATCH = 100, CONNECT = 1500
 const MARGIN = 300 // ms before the deadline at which the stub answers itself, so that the sandbox survives
 const STALE = 9 * 60000 // API Gateway drops an idle connection after 10 minutes
 
@@ -389,6 +389,11 @@ class Link {
     for (const u of this.unacked) if (u.f.m === m && u.sends && (u.unsure.delete(x) || u.f.t !== "req")) u.sends--
   }
 
+  // doubt says whether a transmission of a request has been neither acknowledged nor refused.
+  doubt() {
+    return this.unacked.some(u => u.f.t === "req" && u.unsure.size)
+  }
+
   // withdraw takes back what the other end does not have of a request. What may have arrived keeps its numbers as empty
   // frames; it reports whether nothing can have.
   withdraw(i) {
@@ -566,6 +571,7 @@ class Sandbox {
       } else if (f.e === "unknown-session") {
         link.refused(what)
         if (what.t === "resume" && what.x <= link.heardAt) link.frame({ t: "resume" }) // sent before the last sign of life: ask again
+        else if (what.t === "resume" && this.doubts(link)) link.ready = false // look asks again
         else if (what.t === "resume" && this.config.key) {
           this.rekey = true
           this.greet()
@@ -711,6 +717,13 @@ class Sandbox {
       await transfer("PUT", room.put, farSeal(key, packed))
       return { at: room.at, key: key.toString("base64url") }
     } catch {} // then it goes over the relay
+  }
+
+  // doubts says whether the refusal of a request may still come, later than that of a question: it is waited for, for a while.
+  doubts(link) {
+    if (!link.doubt()) return false
+    link.doubted ||= clock()
+    return clock() - link.doubted < DOUBT
   }
 
   probe() {
