@@ -283,7 +283,7 @@ func dedented(text string) string {
 }
 
 func markdown(d jsii.Doc) string {
-	parts := []string{d.Summary, d.Remarks}
+	parts := []string{d.Summary, withoutTypeScript(d.Remarks)}
 	if d.Returns != "" {
 		parts = append(parts, "Returns "+d.Returns)
 	}

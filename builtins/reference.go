@@ -153,6 +153,9 @@ func pageOf(about About, shape interp.Shape) *Page {
 	if doc, example, ok := strings.Cut(p.Doc, "\n\n```python\n"); ok && about.Kind == "construct" {
 		p.Doc, p.Example = doc, strings.TrimSuffix(example, "\n```")
 	}
+	if about.Kind == "class" {
+		p.Example = ExampleOf(about.Title)
+	}
 	switch s := shape.(type) {
 	case *sstModuleShape:
 		p.section("Constructs", s.Members(), func(name string) (About, bool) { _, about, ok := step(s, name); return about, ok })

@@ -190,6 +190,11 @@ func (c *call) target(a *analysis, offset int) (target, bool) {
 	if body := text(about); body != "" {
 		found.hover += "\n\n" + body
 	}
+	if about.Kind == "class" {
+		if example := builtins.ExampleOf(about.Title); example != "" {
+			found.hover += "\n\n```python\n" + example + "\n```"
+		}
+	}
 	return found, true
 }
 
