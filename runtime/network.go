@@ -342,6 +342,7 @@ func (n *network) newMapping(t cfn.Trigger, q *queue) *queues.Mapping {
 		Wanted: n.wanted(t, record, func(rec fields, body []byte) { rec["body"] = json.RawMessage(body) }),
 		Again:  func(received int) time.Duration { return localAgain(received, limit) },
 		Done:   func(m queues.Message) { reportOf(m).end(false) },
+		Hold:   func() bool { return n.server.debug.of(t.Function).debugged() },
 		Invoke: func(_ context.Context, batch []queues.Message) ([]string, error) {
 			list := make([]fields, len(batch))
 			for i, m := range batch {

@@ -25,6 +25,8 @@ type Mapping struct {
 	Again func(received int) time.Duration
 	// Done takes each message that is dealt with; nil: nobody wants to know.
 	Done func(Message)
+	// Hold says whether messages under way stay hidden however long the function takes, as while somebody debugs it; nil: never.
+	Hold func() bool
 }
 
 // Run polls until ctx ends, and then waits for batches under way.
@@ -94,7 +96,9 @@ func (m *Mapping) deliver(ctx context.Context, got []Received) {
 	for i, r := range got {
 		messages[i] = r.Message
 	}
+	release := m.hold(got)
 	failed, err := m.Invoke(ctx, messages)
+	release()
 	blocked := map[string]bool{} // groups with a message that failed: what follows it comes again too
 	for _, r := range got {
 		if err == nil && !slices.Contains(failed, r.ID) && !blocked[r.Group] {
@@ -107,6 +111,36 @@ func (m *Mapping) deliver(ctx context.Context, got []Received) {
 		if m.Again != nil {
 			m.Queue.Hide(r.Receipt, m.Again(r.Received))
 		}
+	}
+}
+
+// hold keeps messages hidden as long as Hold wants, until release.
+func (m *Mapping) hold(got []Received) (release func()) {
+	if m.Hold == nil {
+		return func() {}
+	}
+	visibility := m.Queue.opts.Visibility
+	tick := time.NewTicker(visibility / 4)
+	done, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-tick.C:
+				if m.Hold() {
+					for _, r := range got {
+						m.Queue.Hide(r.Receipt, visibility) // one that is visible again has been given away
+					}
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() {
+		tick.Stop()
+		close(done)
+		<-ended
 	}
 }
 

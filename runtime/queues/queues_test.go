@@ -335,3 +335,34 @@ func TestPattern(t *testing.T) {
 		}
 	}
 }
+
+// TestHeldMessages has a function that takes three times as long as the queue hides its message, held in between.
+func TestHeldMessages(t *testing.T) {
+	for _, hold := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			q := NewQueue(QueueOptions{Visibility: 10 * time.Second, Retention: time.Hour})
+			ctx, end := context.WithCancel(t.Context())
+			var mu sync.Mutex
+			times := 0
+			m := &Mapping{Queue: q, Concurrency: 2, Hold: func() bool { return hold }, Invoke: func(context.Context, []Message) ([]string, error) {
+				mu.Lock()
+				times++
+				mu.Unlock()
+				time.Sleep(30 * time.Second)
+				return nil, nil
+			}}
+			done := make(chan struct{})
+			go func() { m.Run(ctx); close(done) }()
+			q.Send(Message{ID: "a"}, 0)
+			time.Sleep(time.Minute)
+			end()
+			<-done
+			if again := times > 1; again == hold {
+				t.Errorf("held %v: delivered %d times", hold, times)
+			}
+			if visible, hidden, _ := q.Counts(); hold && visible+hidden > 0 {
+				t.Errorf("left: %d visible, %d hidden", visible, hidden)
+			}
+		})
+	}
+}
