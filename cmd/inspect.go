@@ -118,8 +118,11 @@ func (s *starter) started(about started) {
 		s.toldInspect[each.Function] = each.Address
 	}
 	s.view.Started(about)
-	if len(about.Inspect) > 0 {
+	switch {
+	case len(about.Inspect) > 0:
 		s.launchConfigurations(about.Inspect)
+	case s.inspection.on && len(s.inspection.names) == 0:
+		s.view.Notice("--inspect without a name is for Node functions, and there are none here; others are named: --inspect web/Export")
 	}
 }
 

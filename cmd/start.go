@@ -92,6 +92,11 @@ The project's own ESLint and type check run beside it and never hold a reload up
 	command.Flags().StringArrayVar(&on.only, "only", nil, "run this `FUNCTION` (\"web/Export\") and leave the others to other developers; may be given again")
 	command.Flags().Var(&inspect, "inspect", "let a debugger follow this `[FUNCTION]` (\"web/Export\" or its handler), or every Node function; may be given again")
 	command.Flags().Lookup("inspect").NoOptDefVal = "true"
+	for _, name := range []string{"inspect", "only"} {
+		command.RegisterFlagCompletionFunc(name, func(c *cobra.Command, _ []string, start string) ([]string, cobra.ShellCompDirective) {
+			return t.completeFunctions(c, nil, start)
+		})
+	}
 	command.Flags().BoolVar(&on.takeOver, "take-over", false, "take the functions from another developer who runs them")
 	command.Flags().BoolVarP(&on.yes, "yes", "y", false, "do not ask on a stage that is not your own")
 	command.Flags().BoolVar(&restore, "restore", false, "put the functions' code back in the place of their stubs, and end")
