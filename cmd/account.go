@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -15,6 +16,8 @@ import (
 	"github.com/aws/smithy-go/logging"
 
 	"sst/cfn"
+	"sst/lsp"
+	"sst/starlark/diag"
 )
 
 // This file is the way into the AWS account: one configuration for all verbs, and one clear error for each way it can fail.
@@ -22,12 +25,27 @@ import (
 // callAttempts is how often a call is tried when AWS throttles or stumbles.
 const callAttempts = 10
 
+// regionPattern is what all regions look like; which there are changes.
+var regionPattern = regexp.MustCompile(`^[a-z]{2,}(-[a-z]+)+-[0-9]+$`)
+
+// nearRegion asks whether another region is meant, when there is none of that name as far as is known; "" otherwise.
+func nearRegion(name string) string {
+	known := lsp.Regions()
+	if near := diag.Nearest(name, known); near != "" && !slices.Contains(known, name) {
+		return fmt.Sprintf(" Is %s meant?", near)
+	}
+	return ""
+}
+
 // awsConfig makes the configuration for the region of an assembly, which is the one that regionOf decides, from the AWS SDK's own chain, and
 // checks that there are credentials.
 func (t *tool) awsConfig(ctx context.Context, p *project, region string) (aws.Config, error) {
 	region = cmp.Or(p.region, region, p.defaultRegion)
 	if region == "" {
 		return aws.Config{}, problemf(`Give --region, or sst.App(..., region = "us-east-1"), or set AWS_REGION.`, "no region is chosen to deploy to")
+	}
+	if !regionPattern.MatchString(region) {
+		return aws.Config{}, problemf("Regions are named like us-east-1 and eu-central-1.", "%q is not a region%s", region, didYouMean(region, lsp.Regions()))
 	}
 	source, err := t.credentialSource(ctx)
 	if err != nil {
@@ -90,7 +108,11 @@ func (t *tool) awsProblem(err error) error {
 		if bare.Have > 0 {
 			return problemf(fmt.Sprintf("Renew it: sst bootstrap --region %s", bare.Region), "%v", bare)
 		}
-		return problemf(fmt.Sprintf("Once per account and region: sst bootstrap --region %s. If that was done, is %s the region you mean?", bare.Region, bare.Region), "%v", bare)
+		meant := nearRegion(bare.Region)
+		if meant == "" {
+			meant = fmt.Sprintf(" If that was done, is %s the region you mean?", bare.Region)
+		}
+		return problemf(fmt.Sprintf("Once per account and region: sst bootstrap --region %s.%s", bare.Region, meant), "%v", bare)
 	case errors.As(err, &account):
 		return problemf("Choose other credentials with --profile or AWS_PROFILE, or correct `stages` of sst.App.", "%v", account)
 	case errors.As(err, &failure):
@@ -100,9 +122,19 @@ func (t *tool) awsProblem(err error) error {
 	case errors.As(err, &api):
 		return t.refused(err, api)
 	case errors.As(err, &name):
-		return problemf("Is the region right, and is there a way to the internet from here?", "AWS cannot be reached: there is no host %s", name.Name)
+		hint := "Is there a way to the internet from here?"
+		for label := range strings.SplitSeq(name.Name, ".") {
+			if meant := nearRegion(label); strings.Count(label, "-") > 1 && meant != "" {
+				hint = "There may be no such region." + meant
+			}
+		}
+		return problemf(hint, "AWS cannot be reached: there is no host %s", name.Name)
 	case errors.As(err, &network):
-		return problemf("", "AWS cannot be reached: %v", last(err))
+		hint := "Is there a way to the internet from here, or does a proxy or firewall stand in it?"
+		if own := t.Getenv("AWS_ENDPOINT_URL"); own != "" {
+			hint = "AWS_ENDPOINT_URL says that it is at " + own + "."
+		}
+		return problemf(hint, "AWS cannot be reached: %v", last(err))
 	}
 	return problemf("", "%v", err)
 }

@@ -177,7 +177,7 @@ func neededStacks(asm *cfn.Assembly, names []string) ([]*cfn.Stack, error) {
 	}
 	for _, name := range names {
 		if asm.Stack(name) == nil {
-			return nil, problemf("", "there is no stack %q%s; there are %s", name, didYouMean(name, known), strings.Join(known, ", "))
+			return nil, problemf(listNames("There are ", known), "there is no stack %q%s", name, didYouMean(name, known))
 		}
 	}
 	return asm.Needed(names)

@@ -266,6 +266,9 @@ func (r *running) find(name string) (id string, isSource bool, err error) {
 	}
 	slices.Sort(known)
 	known = slices.DeleteFunc(slices.Compact(known), func(s string) bool { return s == "" })
+	if len(known) == 0 {
+		return "", false, problemf("", "the app has no functions, so there is no %q", name)
+	}
 	return "", false, problemf(listNames("There are ", known), "there is no function or source of events %q%s", name, didYouMean(name, known))
 }
 

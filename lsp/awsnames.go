@@ -132,6 +132,15 @@ func (r *completions) actions() {
 // commonServices come before the 450 others.
 var commonServices = []string{"cloudwatch", "dynamodb", "events", "kinesis", "kms", "lambda", "logs", "s3", "secretsmanager", "ses", "sns", "sqs", "ssm", "states"}
 
+// Regions are the names of AWS's regions as far as they are known here; there are more over time.
+func Regions() (names []string) {
+	for line := range strings.Lines(regionLines) {
+		name, _, _ := strings.Cut(line, " ")
+		names = append(names, name)
+	}
+	return names
+}
+
 func (r *completions) regions() {
 	for line := range strings.Lines(regionLines) {
 		name, where, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
