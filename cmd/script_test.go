@@ -106,6 +106,7 @@ func TestScripts(t *testing.T) {
 			"interrupt": scriptInterrupt,
 			"enter":     scriptEnter,
 			"crash":     scriptCrash,
+			"crashes":   scriptCrashes,
 			"http":      scriptHTTP,
 			"http-size": scriptHTTPSize,
 			"invoke":    scriptInvoke,

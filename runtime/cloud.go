@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"sst/cfn"
 	"sst/runtime/cloud"
@@ -115,13 +116,8 @@ func (s *Server) updateTables(a *app, resolver *cfn.Resolver) error {
 	store := s.tables.Load()
 	if store == nil {
 		store, err = dynamo.Open(dynamo.Options{Dir: s.opts.dataDir(), Region: a.region, Account: accountID, Logger: s.log,
-			OnChange: func(table string, record dynamo.StreamRecord) {
-				body, err := json.Marshal(record)
-				if err != nil {
-					s.events.send(Notice{Text: fmt.Sprintf("table %s: %v", table, err)})
-					return
-				}
-				cloudNetwork{s.network}.Deliver((*s.tableSources.Load())[table], queues.Message{ID: record.EventID, Body: body})
+			OnChange: func(table string, _ dynamo.StreamRecord) {
+				cloudNetwork{s.network}.Wake((*s.tableSources.Load())[table])
 			}})
 		if err != nil {
 			return err
@@ -143,6 +139,22 @@ func (s *Server) updateTables(a *app, resolver *cfn.Resolver) error {
 		}
 	}
 	return nil
+}
+
+// tableOf gives the name of a table with a stream by its source; "" when it has none.
+func (s *Server) tableOf(source string) string {
+	store, sources := s.tables.Load(), s.tableSources.Load()
+	if store == nil || sources == nil {
+		return ""
+	}
+	for name, of := range *sources {
+		if of == source {
+			if _, err := store.Last(name); err == nil {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // cloudNetwork is the network as the local cloud sees it.
@@ -169,4 +181,73 @@ func (n cloudNetwork) Deliver(source string, m queues.Message) {
 	if ok {
 		n.deliver(about, m)
 	}
+}
+
+func (n cloudNetwork) Wake(source string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, sh := range n.shards {
+		if sh.trigger.Source == source {
+			sh.Wake()
+		}
+	}
+}
+
+// streamLog is what a function reads of a stream or table, and how far it came.
+type streamLog struct {
+	server  *Server
+	trigger cfn.Trigger
+	table   string // "": it is a stream of Kinesis
+}
+
+var _ queues.Log = streamLog{}
+
+func (l streamLog) name() string { return l.trigger.Source + "\n" + l.trigger.Function }
+
+// Begin is where the function came to, or where a new one begins as the template says.
+func (l streamLog) Begin() (string, error) {
+	var last string
+	var err error
+	if l.table != "" {
+		last, err = l.server.tables.Load().Last(l.table)
+	} else {
+		last, err = l.server.cloud.Last(l.trigger.Source)
+	}
+	if err != nil {
+		return "", err
+	}
+	var kept string
+	ok, err := l.server.cloud.Kept("positions", l.name(), &kept)
+	switch {
+	case err != nil:
+		return "", err
+	case ok:
+		return min(kept, last), nil // the data may be newer than what was kept
+	case l.trigger.Position == "TRIM_HORIZON":
+		return "", nil
+	}
+	return last, l.Reached(last)
+}
+
+func (l streamLog) Read(after string, limit int) ([]queues.Message, error) {
+	if l.table == "" {
+		return l.server.cloud.Records(l.trigger.Source, after, limit)
+	}
+	records, err := l.server.tables.Load().Records(l.table, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	all := make([]queues.Message, len(records))
+	for i, r := range records {
+		body, err := json.Marshal(r)
+		if err != nil {
+			return nil, err
+		}
+		all[i] = queues.Message{ID: r.EventID, Position: r.Change.SequenceNumber, Body: body, Sent: time.Unix(r.Change.ApproximateCreationDateTime, 0)}
+	}
+	return all, nil
+}
+
+func (l streamLog) Reached(position string) error {
+	return l.server.cloud.Keep("positions", l.name(), position)
 }

@@ -169,6 +169,7 @@ func (s *Server) later(req request) bool {
 	if req.id == "" {
 		req.id = newID()
 	}
+	kept := s.keepLater(req)
 	go func() {
 		trigger := req.trigger
 		retries := s.network.retries(req.fn.ID)
@@ -176,11 +177,14 @@ func (s *Server) later(req request) bool {
 		defer func() { req.report.end(failed) }()
 		for try := 0; ; try++ {
 			got, err := s.invoke(s.ctx, req, nil)
-			if failed = err != nil || got.FunctionError; !failed || s.ctx.Err() != nil {
-				return
+			if failed = err != nil || got.FunctionError; failed && s.ctx.Err() != nil {
+				return // it is tried again at the next start
 			}
-			if try >= retries {
-				s.network.gaveUp(req, got, err, try+1)
+			if !failed || try >= retries {
+				if failed {
+					s.network.gaveUp(req, got, err, try+1)
+				}
+				kept()
 				return
 			}
 			wait := time.NewTimer(retryAfter[try])
@@ -197,4 +201,45 @@ func (s *Server) later(req request) bool {
 		}
 	}()
 	return true
+}
+
+// laterKept is an asynchronous invocation as the store has it.
+type laterKept struct {
+	Function, Trigger string
+	Event             json.RawMessage
+}
+
+// keepLater keeps an asynchronous invocation until it is over: who asked for it has been told that it will run, also when
+// this process is ended before. It gives what forgets it.
+func (s *Server) keepLater(req request) (over func()) {
+	if s.cloud == nil || req.report != nil { // who waits for a report sees that it ended
+		return func() {}
+	}
+	tell := func(err error) {
+		if err != nil && s.ctx.Err() == nil {
+			s.events.send(Notice{Text: fmt.Sprintf("%s: its event cannot be kept: %v", req.fn.ID, err)})
+		}
+	}
+	tell(s.cloud.Keep("later", req.id, laterKept{req.fn.ID, req.trigger, req.event}))
+	return func() { tell(s.cloud.Keep("later", req.id, nil)) }
+}
+
+// resumeLater runs what an earlier process had promised and not done.
+func (s *Server) resumeLater(a *app) error {
+	ids, err := s.cloud.KeptNames("later")
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		var kept laterKept
+		if _, err := s.cloud.Kept("later", id, &kept); err != nil {
+			return err
+		}
+		if fn := a.functions[kept.Function]; fn != nil {
+			s.later(request{fn: fn, id: id, event: kept.Event, trigger: kept.Trigger})
+		} else if err := s.cloud.Keep("later", id, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }

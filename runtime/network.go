@@ -395,7 +395,15 @@ func (n *network) newShard(t cfn.Trigger, kind string) *queues.Shard {
 		retries = *t.Retries
 	}
 	const longest = 30 * time.Second
+	var log queues.Log
+	switch table := n.server.tableOf(t.Source); {
+	case kind == "stream":
+		log = streamLog{server: n.server, trigger: t}
+	case table != "":
+		log = streamLog{n.server, t, table}
+	}
 	return &queues.Shard{
+		Log: log, Failed: func(err error) { n.say(nil, "%s: %v", t.ID, err) },
 		Batch: t.BatchSize, Window: time.Duration(t.Window) * time.Second, Retries: retries, Bisect: t.Bisect,
 		Wanted: n.wanted(t, record, open),
 		Again:  func(tried int) time.Duration { return localAgain(tried, longest) },

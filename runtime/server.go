@@ -71,6 +71,7 @@ type Server struct {
 	closing sync.Once
 
 	// Owned by the owner goroutine.
+	resumed   bool                 // what an earlier process had promised runs
 	fronts    map[string]*apiFront // by Api ID
 	schedules func()               // ends them
 }
@@ -273,6 +274,12 @@ func (s *Server) update(asm *cfn.Assembly) error {
 			return err
 		}
 		s.network.rewire(next, asm, resolver)
+		if !s.resumed {
+			s.resumed = true
+			if err := s.resumeLater(next); err != nil {
+				return err
+			}
+		}
 	}
 	s.pool.reap(idleTime, s.stale)
 	if err := s.writeStart(next); err != nil {

@@ -31,8 +31,10 @@ import (
 type Network interface {
 	// Queue gives a queue of the app; nil when there is none.
 	Queue(source string) *queues.Queue
-	// Deliver brings a message to what consumes a topic, bus, bucket, table or stream.
+	// Deliver brings a message to what consumes a topic, bus or bucket.
 	Deliver(source string, m queues.Message)
+	// Wake says that a stream has records that its consumers have not read.
+	Wake(source string)
 }
 
 // Options are those of a Cloud.
@@ -166,6 +168,22 @@ func (c *Cloud) once(format string, args ...any) {
 		c.opts.Say(text)
 	}
 }
+
+// Keep keeps a value of the owner's by kind and name; a nil one is forgotten.
+func (c *Cloud) Keep(kind, name string, value any) error {
+	if value == nil {
+		return c.forget("owner/"+kind, name)
+	}
+	return c.keep("owner/"+kind, name, value)
+}
+
+// Kept reads a value that Keep has kept.
+func (c *Cloud) Kept(kind, name string, value any) (ok bool, err error) {
+	return c.kept("owner/"+kind, name, value)
+}
+
+// KeptNames are the names of those of a kind.
+func (c *Cloud) KeptNames(kind string) ([]string, error) { return c.keptNames("owner/" + kind) }
 
 // Journal keeps the messages of a queue.
 func (c *Cloud) Journal(source string) queues.Journal {

@@ -4,6 +4,7 @@ package cloud
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,6 +37,8 @@ func (w *wire) Deliver(source string, m queues.Message) {
 	defer w.mu.Unlock()
 	w.delivered = append(w.delivered, source+" "+string(m.Body))
 }
+
+func (w *wire) Wake(source string) { w.Deliver(source, queues.Message{Body: []byte("woken")}) }
 
 func (w *wire) got() []string {
 	w.mu.Lock()
@@ -160,3 +163,5 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(m.Run())
 }
+
+func base64Of(text string) string { return base64.StdEncoding.EncodeToString([]byte(text)) }

@@ -1,6 +1,6 @@
 package cloud
 
-// EventBridge, STS, Parameter Store, Secrets Manager and Kinesis.
+// EventBridge, STS, Parameter Store and Secrets Manager.
 
 import (
 	"crypto/rand"
@@ -10,7 +10,6 @@ import (
 	"math/big"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -140,6 +139,15 @@ func (c *Cloud) keep(kind, name string, value any) error {
 			return err
 		}
 		return b.Put([]byte(name), data)
+	})
+}
+
+func (c *Cloud) forget(kind, name string) error {
+	return c.db.Update(func(tx *bbolt.Tx) error {
+		if b := tx.Bucket([]byte(kind)); b != nil {
+			return b.Delete([]byte(name))
+		}
+		return nil
 	})
 }
 
@@ -435,77 +443,4 @@ func putSecret(c *call) (any, error) {
 	}
 	s := secret{Text: c.in.text("SecretString"), Binary: c.in.text("SecretBinary"), Version: newID(), Created: time.Now()}
 	return fields{"ARN": about.ARN, "Name": about.Name, "VersionId": s.Version, "VersionStages": []string{"AWSCURRENT"}}, c.cloud.keep("secrets", about.Source, s)
-}
-
-const typeStream = "AWS::Kinesis::Stream"
-
-var kinesisOperations = map[string]operation{"PutRecord": putRecord, "PutRecords": putRecords}
-
-func (c *call) stream(action string) (*Resource, error) {
-	name := c.in.text("StreamName")
-	if _, after, ok := strings.Cut(c.in.text("StreamARN"), ":stream/"); ok {
-		name = after
-	}
-	if err := c.may("kinesis:"+action, c.arn("kinesis", "stream/"+name)); err != nil {
-		return nil, err
-	}
-	about := c.app.named(typeStream, name)
-	if about == nil {
-		return nil, refuse("ResourceNotFoundException", "Stream %s under account %s not found.", name, c.app.Account)
-	}
-	return about, nil
-}
-
-var lastNumber atomic.Int64
-
-// ascending gives a number above all before, also those of earlier runs unless the clock was set back.
-func ascending() int64 {
-	for {
-		last := lastNumber.Load()
-		number := max(time.Now().UnixNano(), last+1)
-		if lastNumber.CompareAndSwap(last, number) {
-			return number
-		}
-	}
-}
-
-func (c *call) put(about *Resource, in params) (fields, error) {
-	data, err := base64.StdEncoding.DecodeString(in.text("Data"))
-	switch {
-	case err != nil:
-		return nil, refuse("SerializationException", "Data is not base64")
-	case in.text("PartitionKey") == "":
-		return nil, refuse("ValidationException", "1 validation error detected: Value null at 'partitionKey' failed to satisfy constraint: Member must not be null")
-	}
-	id := fmt.Sprintf("4960%052d", ascending())
-	c.cloud.opts.Network.Deliver(about.Source, queues.Message{ID: id, Body: data, Group: in.text("PartitionKey")})
-	return fields{"ShardId": "shardId-000000000000", "SequenceNumber": id}, nil
-}
-
-func putRecord(c *call) (any, error) {
-	about, err := c.stream("PutRecord")
-	if err != nil {
-		return nil, err
-	}
-	return c.put(about, c.in)
-}
-
-func putRecords(c *call) (any, error) {
-	about, err := c.stream("PutRecords")
-	if err != nil {
-		return nil, err
-	}
-	records := c.in.objects("Records")
-	if len(records) == 0 || len(records) > 500 {
-		return nil, refuse("ValidationException", "1 validation error detected: Value at 'records' failed to satisfy constraint: Member must have length between 1 and 500")
-	}
-	list := []fields{}
-	for _, record := range records {
-		out, err := c.put(about, record)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, out)
-	}
-	return fields{"FailedRecordCount": 0, "Records": list}, nil
 }

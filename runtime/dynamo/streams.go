@@ -127,6 +127,16 @@ func (s *Store) Records(name, after string, limit int) ([]StreamRecord, error) {
 	return s.records(t, from, limit)
 }
 
+// Last is the sequence number of the newest record of a table's stream, also of one that is not kept any more.
+func (s *Store) Last(name string) (string, error) {
+	t := s.lookup(name)
+	if t == nil {
+		return "", fmt.Errorf("table %s: not found", name)
+	}
+	_, next, err := s.ends(t)
+	return sequenceNumber(next - 1), err
+}
+
 func (s *Store) records(t *table, from uint64, limit int) ([]StreamRecord, error) {
 	var out []StreamRecord
 	size := 0

@@ -24,6 +24,8 @@ type Message struct {
 	Dedup string // of a FIFO queue: one that was sent within five minutes is not taken again; "" is always taken
 	Value any    // the owner's; it is not kept by a Journal
 
+	Position string // in the log that it was read from; "": in none
+
 	Attributes map[string]Attribute
 	Subject    string // of a topic's message
 
