@@ -84,7 +84,7 @@ func (r *deployment) compare(ctx context.Context, client *cloudformation.Client,
 	d.TemplateDiff = Compare(was, is)
 	r.place(d)
 	all := []StackDiff{d}
-	below, err := r.below(s, was)
+	below, err := s.below(was)
 	if err != nil {
 		return nil, err
 	}
@@ -108,8 +108,8 @@ func (r *deployment) compare(ctx context.Context, client *cloudformation.Client,
 	return all, nil
 }
 
-// below are the stacks nested in one: those of the assembly, then those that are only in AWS, whose Dir is "".
-func (r *deployment) below(s *Stack, was *Template) (all []*Stack, err error) {
+// below are the stacks nested in one: those of the assembly, then those that are only in its template in AWS, whose Dir is "".
+func (s *Stack) below(was *Template) (all []*Stack, err error) {
 	if s.Dir != "" {
 		nested, err := s.Nested()
 		if err != nil {

@@ -403,8 +403,7 @@ func StubbedIn(t *Template) []string {
 	return ids
 }
 
-// Stubbed gives the functions that are stubs in AWS now, by the ids of the manifest, sorted. Those of nested stacks are not
-// looked for.
+// Stubbed gives the functions that are stubs in AWS now, those of nested stacks included, by the ids of the manifest, sorted.
 func (d *Deployer) Stubbed(ctx context.Context, states []State) ([]string, error) {
 	env, err := openEnvironments(ctx, d.Config)
 	if err != nil {
@@ -421,28 +420,59 @@ func (d *Deployer) Stubbed(ctx context.Context, states []State) ([]string, error
 			if err != nil {
 				return err
 			}
-			out, err := client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: &state.Stack.Name, TemplateStage: types.TemplateStageOriginal})
-			if err != nil {
-				return fmt.Errorf("template of stack %s: %w", state.Stack.Name, err)
-			}
-			t, err := ParseTemplate([]byte(aws.ToString(out.TemplateBody)))
-			if err != nil {
-				return nil // written by somebody else, in YAML
-			}
-			for _, id := range StubbedIn(t) {
-				name := state.Stack.Short + "/" + id
-				if f := d.manifest().functionOf(state.Stack, id); f != nil {
-					name = f.ID
-				} else if path, ok := t.Resources[id].Metadata["aws:cdk:path"].(string); ok { // of another build than the last one here
-					name = d.manifest().ShortPath(strings.TrimSuffix(strings.TrimSuffix(path, "/Resource"), "/Resource"))
-				}
-				found[i] = append(found[i], name)
-			}
-			return nil
+			found[i], err = d.stubbed(ctx, client, state.Stack, state.Stack.Name)
+			return err
 		})
 	}
 	err = group.Wait()
 	all := slices.Concat(found...)
 	slices.Sort(all)
 	return all, err
+}
+
+// stubbed looks into one stack, which AWS knows by a name or an ARN, and those nested in it.
+func (d *Deployer) stubbed(ctx context.Context, client *cloudformation.Client, s *Stack, name string) (all []string, err error) {
+	out, err := client.GetTemplate(ctx, &cloudformation.GetTemplateInput{StackName: &name, TemplateStage: types.TemplateStageOriginal})
+	if err != nil {
+		return nil, fmt.Errorf("template of stack %s: %w", s.Name, err)
+	}
+	t, err := ParseTemplate([]byte(aws.ToString(out.TemplateBody)))
+	if err != nil {
+		return nil, nil // written by somebody else, in YAML
+	}
+	for _, id := range StubbedIn(t) {
+		name := s.Short + "/" + id
+		if f := d.manifest().functionOf(s, id); f != nil {
+			name = f.ID
+		} else if path, ok := t.Resources[id].Metadata["aws:cdk:path"].(string); ok { // of another build than the last one here
+			name = d.manifest().ShortPath(strings.TrimSuffix(strings.TrimSuffix(path, "/Resource"), "/Resource"))
+		}
+		all = append(all, name)
+	}
+	below, err := s.below(t)
+	if err != nil {
+		return nil, err
+	}
+	for _, nested := range below {
+		if t.Resources[nested.LogicalID] == nil {
+			continue // not deployed yet
+		}
+		out, err := client.DescribeStackResource(ctx, &cloudformation.DescribeStackResourceInput{StackName: &name, LogicalResourceId: &nested.LogicalID})
+		if code(err) == "ValidationError" && strings.Contains(message(err), "does not exist") {
+			continue // its creation was never begun
+		}
+		if err != nil {
+			return nil, fmt.Errorf("nested stack %s: %w", nested.ID, err)
+		}
+		r := out.StackResourceDetail
+		if aws.ToString(r.PhysicalResourceId) == "" || r.ResourceStatus == types.ResourceStatusDeleteComplete {
+			continue
+		}
+		inner, err := d.stubbed(ctx, client, nested, aws.ToString(r.PhysicalResourceId))
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, inner...)
+	}
+	return all, nil
 }
