@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+
+	"sst/builtins/jsii"
 )
 
 //go:generate go run ./internal/examples examples.txt.gz
@@ -52,4 +54,39 @@ func withoutTypeScript(text string) string {
 		return text
 	}
 	return strings.TrimSpace(typeScriptBlock.ReplaceAllString(text, "\n\n"))
+}
+
+var resourceType = regexp.MustCompile(`\bAWS::[A-Za-z0-9]+::[A-Za-z0-9]+\b`)
+
+// ResourceType is the type in CloudFormation of what a class of the CDK ("cdk.aws_sqs.Queue") or a construct of ours
+// ("sst.Queue") makes first of all; "" when the metadata does not say.
+func ResourceType(class string) string {
+	if strings.HasPrefix(class, "sst.") {
+		page, err := Document(class)
+		if err != nil || page.Resource == "" {
+			return ""
+		}
+		class = page.Resource
+	}
+	class, ok := strings.CutPrefix(class, "cdk.")
+	dot := strings.LastIndexByte(class, '.')
+	if !ok || dot < 0 {
+		return ""
+	}
+	m, ok := jsii.Index().Module(class[:dot])
+	if !ok {
+		return ""
+	}
+	name := class[dot+1:]
+	for _, own := range []string{"Cfn" + name, "Cfn" + strings.ToUpper(name)} {
+		t, ok := m.Type(own)
+		if !ok {
+			continue
+		}
+		doc := t.Doc()
+		if found := resourceType.FindString(doc.Summary + " " + doc.Remarks); found != "" { // of this service, often another resource
+			return found[:strings.LastIndexByte(found, ':')+1] + strings.TrimPrefix(own, "Cfn")
+		}
+	}
+	return ""
 }

