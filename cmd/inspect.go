@@ -70,6 +70,17 @@ func (s *starter) inspect(m *cfn.Manifest) error {
 	if err != nil {
 		return err
 	}
+	if s.live != nil && len(s.live.only) > 0 {
+		here, err := s.live.chosen(m)
+		if err != nil {
+			return err
+		}
+		for _, id := range chosen {
+			if !slices.Contains(here, id) {
+				return problemf("", "--inspect: %s does not run here, since --only leaves it to others", id)
+			}
+		}
+	}
 	s.server.Inspect(runtime.Inspection{All: len(s.inspection.names) == 0, Functions: chosen})
 	return nil
 }
@@ -296,7 +307,7 @@ func workspaceOf(root string) string {
 func hasConfiguration(data []byte, want launchConfiguration) bool {
 	var file struct {
 		Configurations []struct {
-			Type, Request string
+			Name, Request string
 			Port          any
 			Connect       struct{ Port any }
 		}
@@ -309,6 +320,9 @@ func hasConfiguration(data []byte, want launchConfiguration) bool {
 		return bytes.Contains(data, fmt.Append(nil, port))
 	}
 	for _, c := range file.Configurations {
+		if strings.HasPrefix(c.Name, "sst: ") && c.Name != want.Name { // of a run for another function
+			continue
+		}
 		if c.Request == "attach" && (fmt.Sprint(c.Port) == fmt.Sprint(port) || fmt.Sprint(c.Connect.Port) == fmt.Sprint(port)) {
 			return true
 		}
