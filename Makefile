@@ -111,6 +111,13 @@ bench: $(NPM_TOOLS) $(OFFLINE) ## Measure against the targets of the project: ea
 	go test ./starlark -run '^$$' -bench ThousandResources
 	go test ./cfn -run '^$$' -bench 'Deploy' -benchtime 1x
 	go test ./runtime -run '^$$' -bench 'Invoke|Throughput|Offline|Save|Cold' -timeout 20m
+	$(MAKE) bench-cloud
+
+.PHONY: bench-cloud
+bench-cloud: ## Measure the local cloud: messages through a queue, items of a query, a backlog.
+	SST_FLOOD=10000 go test ./cmd -run 'TestScripts/start_crashes$$' -v | grep '^flood:'
+	go test ./runtime/dynamo -run TestQueryGoal -v | grep items
+	go test ./runtime/queues -run '^$$' -bench Backlog
 
 .PHONY: bench-live
 bench-live: $(RIC) ## Measure the live wire: each figure is printed beside its goal (G1 to G16). SST_SOAK=10m for the whole soak.

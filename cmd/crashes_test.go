@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -26,6 +27,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sns"
 	"github.com/aws/aws-sdk-go-v2/service/sqs"
+	sqstypes "github.com/aws/aws-sdk-go-v2/service/sqs/types"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -262,5 +264,79 @@ func (c *crashCloud) look(ts *testscript.TestScript, w *written) {
 				ts.Fatalf("%s %s was acknowledged and is lost; %d of %d are there", kind, id, len(there), len(w.ids[kind]))
 			}
 		}
+	}
+}
+
+// scriptFlood sends messages to the queue Work, as many a second as it is given, and waits until the function has seen all:
+// the figure is the rate from the first to the last.
+func scriptFlood(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: flood MESSAGES, after serve")
+	}
+	n, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	if text := os.Getenv("SST_FLOOD"); text != "" {
+		n, err = strconv.Atoi(text)
+		ts.Check(err)
+	}
+	c := openCrashCloud(ts)
+	ctx := context.Background()
+	began := time.Now()
+	var next atomic.Int64
+	var senders sync.WaitGroup
+	failed := make(chan error, 8)
+	for range cap(failed) {
+		senders.Go(func() {
+			for {
+				first := int(next.Add(10)) - 10
+				if first >= n {
+					return
+				}
+				var entries []sqstypes.SendMessageBatchRequestEntry
+				for i := first; i < min(first+10, n); i++ {
+					entries = append(entries, sqstypes.SendMessageBatchRequestEntry{Id: aws.String(strconv.Itoa(i)), MessageBody: aws.String("m" + strconv.Itoa(i))})
+				}
+				if _, err := c.sqs.SendMessageBatch(ctx, &sqs.SendMessageBatchInput{QueueUrl: &c.work, Entries: entries}); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	senders.Wait()
+	sent := time.Since(began)
+	select {
+	case err := <-failed:
+		ts.Check(err)
+	default:
+	}
+	had := map[string]bool{}
+	for deadline := time.Now().Add(time.Minute); len(had) < n; time.Sleep(20 * time.Millisecond) {
+		data, err := os.ReadFile(ts.MkAbs("seen.log"))
+		ts.Check(err)
+		for line := range strings.Lines(string(data)) {
+			if id, ok := strings.CutPrefix(strings.TrimSpace(line), "work m"); ok && strings.HasSuffix(line, "\n") {
+				had[id] = true
+			}
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("%d of %d messages were never seen", n-len(had), n)
+		}
+	}
+	took := time.Since(began)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(20 * time.Millisecond) { // the last deletions
+		out, err := c.sqs.GetQueueAttributes(ctx, &sqs.GetQueueAttributesInput{QueueUrl: &c.work, AttributeNames: []sqstypes.QueueAttributeName{"All"}})
+		ts.Check(err)
+		if out.Attributes["ApproximateNumberOfMessages"] == "0" && out.Attributes["ApproximateNumberOfMessagesNotVisible"] == "0" {
+			break
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("the queue is not empty: %v", out.Attributes)
+		}
+	}
+	line := fmt.Sprintf("flood: %d messages, sent in %.2f s, all seen by a Node function after %.2f s: %.0f messages/s (goal 1,000)", n, sent.Seconds(), took.Seconds(), float64(n)/took.Seconds())
+	fmt.Fprintln(ts.Stdout(), line)
+	if os.Getenv("SST_FLOOD") != "" {
+		fmt.Println(line)
 	}
 }

@@ -107,6 +107,7 @@ func TestScripts(t *testing.T) {
 			"enter":     scriptEnter,
 			"crash":     scriptCrash,
 			"crashes":   scriptCrashes,
+			"flood":     scriptFlood,
 			"http":      scriptHTTP,
 			"http-size": scriptHTTPSize,
 			"invoke":    scriptInvoke,

@@ -27,12 +27,18 @@ import (
 var cloudTypes = []string{"AWS::SQS::Queue", "AWS::SNS::Topic", "AWS::SNS::Subscription", "AWS::Events::EventBus", "AWS::S3::Bucket", "AWS::SSM::Parameter",
 	"AWS::SecretsManager::Secret", "AWS::Kinesis::Stream"}
 
+// ownFolders are in .sst/local beside the folders of the stages.
+var ownFolders = []string{"assembly", "bundles", "shim"}
+
 // dataDir is where the stage's data is kept.
 func (o Options) dataDir() string { return filepath.Join(o.Dir, "local", cmp.Or(o.Stage, "dev")) }
 
 // openCloud opens the endpoint.
 func (s *Server) openCloud() error {
 	dir := s.opts.dataDir()
+	if slices.Contains(ownFolders, s.opts.Stage) {
+		return fmt.Errorf("the stage %q cannot run here: %s has files of sst start itself; give another name with --stage", s.opts.Stage, dir)
+	}
 	if s.opts.Reset {
 		for _, name := range []string{"cloud.db", "objects", "dynamo.db"} {
 			if err := os.RemoveAll(filepath.Join(dir, name)); err != nil {
@@ -55,7 +61,7 @@ func (s *Server) credentials(id string) (key, secret string) {
 		h.Write([]byte(what + "\n" + id))
 		return h.Sum(nil)
 	}
-	return "SSTL" + base32.StdEncoding.EncodeToString(made("key"))[:16], base64.RawStdEncoding.EncodeToString(made("secret"))[:40]
+	return cloud.KeyPrefix + base32.StdEncoding.EncodeToString(made("key"))[:16], base64.RawStdEncoding.EncodeToString(made("secret"))[:40]
 }
 
 // updateCloud serves the resources that the templates make, and lets functions do what their roles allow.

@@ -17,6 +17,9 @@ import (
 	"strings"
 )
 
+// KeyPrefix is what the access keys of functions begin with.
+const KeyPrefix = "SSTL"
+
 const maxRequest = 16 << 20 // bytes of a request that is no object
 
 // call is one request to a service.
@@ -114,6 +117,19 @@ func (c *Cloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("X-Amzn-Requestid", newID())
+	if caller == nil && strings.HasPrefix(key, KeyPrefix) {
+		// Of a function that is gone or of an earlier run: not the developer, who may do everything.
+		req := &call{service: name, query: r.Header.Get("X-Amz-Target") == ""}
+		code := "UnrecognizedClientException"
+		switch {
+		case name == "s3":
+			code = "InvalidAccessKeyId"
+		case req.query && name != "lambda":
+			code = "InvalidClientTokenId"
+		}
+		req.refuse(w, &Error{Status: http.StatusForbidden, Code: code, Message: "The security token included in the request is invalid: it is that of a function of an earlier sst start."})
+		return
+	}
 	if strings.Contains(r.URL.Path, "/functions/") && (name == "" || name == "lambda") {
 		c.serveLambda(w, r, app, caller)
 		return
