@@ -30,7 +30,30 @@ export const handler = async () => {
 		t.Errorf("Invoke = %+v", got)
 	}
 	line := await(p, "the processes", func(e Logged) bool { return strings.HasPrefix(e.Line, "pids ") }).Line
-	for _, field := range strings.Fields(line)[1:] {
+	allGone(t, strings.Fields(line)[1:])
+}
+
+// TestChildrenGo has a handler start many processes and end: they end with it.
+func TestChildrenGo(t *testing.T) {
+	f := nodeFunction("web/Fork", "src/fork.handler")
+	p := newProject(t, map[string]string{"src/fork.js": `
+import { spawn } from 'node:child_process';
+export const handler = async () => {
+  const children = Array.from({ length: 40 }, () => spawn('sh', ['-c', 'trap "" TERM HUP; sleep 1000 & wait'], { stdio: 'ignore' }));
+  console.log('pids', ...children.map((c) => c.pid));
+  await new Promise((r) => setTimeout(r, 100));
+  process.exit(0);
+};`}, []cfn.Function{f})
+	if got := p.invoke("web-Fork", "{}"); !strings.Contains(got.body, "Runtime exited without providing a reason") {
+		t.Errorf("Invoke = %+v", got)
+	}
+	allGone(t, strings.Fields(await(p, "the processes", func(e Logged) bool { return strings.HasPrefix(e.Line, "pids ") }).Line)[1:])
+}
+
+// allGone waits until processes have ended.
+func allGone(t *testing.T, pids []string) {
+	t.Helper()
+	for _, field := range pids {
 		pid, err := strconv.Atoi(field)
 		if err != nil {
 			t.Fatal(err)
