@@ -75,6 +75,35 @@ func TestRemoveEmpties(t *testing.T) {
 	}
 }
 
+// A creation that failed when a bucket had something in it already cannot be undone by CloudFormation; where that is allowed, the repair empties it.
+func TestDeployRepairsFullBucket(t *testing.T) {
+	server := cfntest.New(cfntest.Options{Duration: func(_, id, _ string) time.Duration {
+		if id == "Topic" {
+			return 500 * time.Second // of virtual time: the others are there long before
+		}
+		return time.Second
+	}})
+	defer server.Close()
+	server.Bootstrap("us-east-1", 30)
+	asm := withBuckets(t)
+	server.Fail("create", "dev-app-s00", "Topic", "no more topics")
+	d := &Deployer{Config: server.Config("us-east-1"), Assembly: asm, Repair: true, Empty: true}
+	d.Report = func(p Progress) {
+		if p.LogicalID == "Raw" && p.Status == "CREATE_COMPLETE" {
+			server.Put("raw", "deployed.html", []byte("x"))
+		}
+	}
+	results, err := d.Deploy(context.Background(), asm.Stacks)
+	if got := outcomes(t, results, err); got != "failed" || server.Status("dev-app-s00", "us-east-1") != "ROLLBACK_FAILED" {
+		t.Fatalf("%s, the stack is in %s", got, server.Status("dev-app-s00", "us-east-1"))
+	}
+	server.Fail("create", "dev-app-s00", "Topic", "")
+	deployed(t, d, "deployed")
+	if got := server.Status("dev-app-s00", "us-east-1"); got != "CREATE_COMPLETE" {
+		t.Errorf("the stack is in %s", got)
+	}
+}
+
 // What still writes into a bucket while its stack is deleted does not keep it: it is emptied again.
 func TestRemoveRefilled(t *testing.T) {
 	server := cfntest.New(cfntest.Options{})

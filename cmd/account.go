@@ -175,6 +175,9 @@ func denied(err error, api smithy.APIError) error {
 	var op *smithy.OperationError
 	if action == "" && errors.As(err, &op) {
 		action = actionOf(op)
+		if said := strings.TrimSpace(api.ErrorMessage()); strings.HasPrefix(said, "Access Denied ") { // S3 rarely says more, as of an object lock
+			because = said
+		}
 	}
 	if resource != "" {
 		resource = " on " + resource

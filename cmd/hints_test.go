@@ -1,8 +1,11 @@
 package cmd
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/aws/smithy-go"
 
 	"sst/cfn"
 )
@@ -22,6 +25,21 @@ func TestFailureHints(t *testing.T) {
 		got := failureHint(&cfn.Failure{Reason: reason})
 		if want == "" && got != "" || !strings.Contains(got, want) {
 			t.Errorf("hint for %q is %q, want one with %q", reason, got, want)
+		}
+	}
+}
+
+// What S3 says of an object beyond the bare refusal is told.
+func TestDenied(t *testing.T) {
+	for said, want := range map[string]string{
+		"Access Denied": "A policy has to allow it.",
+		"Access Denied because object protected by object lock.": "Access Denied because object protected by object lock.",
+	} {
+		api := &smithy.GenericAPIError{Code: "AccessDenied", Message: said}
+		err := fmt.Errorf("empty bucket raw: %w", &smithy.OperationError{ServiceID: "S3", OperationName: "DeleteObjectVersion", Err: api})
+		problem := denied(err, api).(*Problem)
+		if problem.Summary != "these credentials may not do s3:DeleteObjectVersion (empty bucket raw)" || problem.Hint != want {
+			t.Errorf("%q is told as %q, %q", said, problem.Summary, problem.Hint)
 		}
 	}
 }

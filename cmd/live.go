@@ -214,6 +214,7 @@ func (l *live) enters() chan struct{} {
 		defer close(enter)
 		input := bufio.NewScanner(l.Stdin)
 		for input.Scan() {
+			l.screen.echoed()
 			enter <- struct{}{}
 		}
 	}()

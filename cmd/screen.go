@@ -97,6 +97,18 @@ func (s *screen) end() {
 	io.WriteString(s.out, b.String())
 }
 
+// echoed says that the terminal has shown an ENTER by itself: the lines are one row further up now.
+func (s *screen) echoed() {
+	if s == nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.drawn) > 0 {
+		s.drawn = append(s.drawn, "")
+	}
+}
+
 // draw brings the terminal up to date with one write.
 func (s *screen) draw() {
 	width, height := s.size()

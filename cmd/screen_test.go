@@ -211,6 +211,20 @@ func TestScreenResized(t *testing.T) {
 	}
 }
 
+// TestScreenEnter leaves nothing behind when somebody presses ENTER below the lines.
+func TestScreenEnter(t *testing.T) {
+	f := newFakeTerminal(40, 6)
+	s := &screen{out: f, size: f.size}
+	s.begin(func(int, int) []string { return []string{"under way", "last"} })
+	fmt.Fprint(s, "one\ntwo\nthree\n")
+	waitFor(t, f, "one\ntwo\nthree\nunder way\nlast\n")
+	f.Write([]byte("\n"))
+	s.echoed()
+	fmt.Fprintln(s, "four")
+	waitFor(t, f, "two\nthree\nfour\nunder way\nlast\n")
+	s.end()
+}
+
 // TestScreenTooSmall leaves a terminal alone that has no room for lines.
 func TestScreenTooSmall(t *testing.T) {
 	f := newFakeTerminal(10, 10)

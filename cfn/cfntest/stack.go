@@ -337,6 +337,10 @@ func (s *Server) rollBack(st *stack, c scope, verb string, done []*work, at time
 			st.body, st.params, st.tags = was.body, was.params, was.tags
 			st.previous = nil
 		}
+		if left := slices.Sorted(maps.Keys(st.resources)); prefix == "" && len(left) > 0 {
+			s.set(st, "ROLLBACK_FAILED", fmt.Sprintf("The following resource(s) failed to delete: [%s]. ", strings.Join(left, ", ")))
+			return
+		}
 		s.set(st, prefix+"ROLLBACK_COMPLETE", "")
 	})
 	return end
