@@ -88,6 +88,21 @@ const edits = {
       'return typeof value!="object"||value==null||value[RESOLUTION_TYPEHINT_SYM]===typeHint||Object.defineProperty(',
     ],
   ],
+  // A key of a token compiled the same expression each time.
+  'node_modules/aws-cdk-lib/core/lib/private/token-map.js': [
+    ['.replace(new RegExp(`[^${encoding_1().VALID_KEY_CHARS}]`,"g"),".")', '.replace(invalid??=new RegExp(`[^${encoding_1().VALID_KEY_CHARS}]`,"g"),".")'],
+    ['class TokenMap{', 'let invalid;class TokenMap{'],
+  ],
+  // Tokens have many classes, for which V8 assigns fields sooner than it declares them.
+  'node_modules/aws-cdk-lib/core/lib/private/intrinsic.js': [
+    ['creationStack;typeHint;value;constructor(value,options={}){', 'constructor(value,options={}){this.creationStack=void 0;this.typeHint=void 0;this.value=void 0;'],
+  ],
+  // Asked for each resource and each call, of an environment that has no such variable.
+  'node_modules/aws-cdk-lib/core/lib/debug.js': [['function debugModeEnabled(){', 'function debugModeEnabled(){return!1;']],
+  // While it looks for references, statements need not be in order, nor different from each other.
+  'node_modules/aws-cdk-lib/aws-iam/lib/policy-document.js': [
+    ['const sort=this.shouldMerge(context.scope);return context', 'if(context.preparing)return this.render();const sort=this.shouldMerge(context.scope);return context'],
+  ],
   // While it looks for references, which lie in what was resolved, it needs no properties under the names of CloudFormation.
   'node_modules/aws-cdk-lib/core/lib/cfn-resource.js': [
     [
