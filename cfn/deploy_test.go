@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
@@ -296,5 +297,58 @@ func TestDeployDetachesAndWaits(t *testing.T) {
 	states, failures, err := d.Status(context.Background(), d.Assembly.Stacks, true)
 	if err != nil || len(failures) > 0 || states[0].Status != "CREATE_COMPLETE" || states[0].Outputs["arn"] == "" {
 		t.Errorf("states %v, failures %v, error %v", states, failures, err)
+	}
+}
+
+// The polls of a wait are no more than its duration over the interval, and one; a long one is looked at ever less often, but at
+// least every 5.5 seconds.
+func TestPolls(t *testing.T) {
+	for _, wait := range []time.Duration{time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour} {
+		for _, news := range []bool{false, true} {
+			synctest.Test(t, func(t *testing.T) {
+				var p pace
+				polls, began, last := 0, time.Now(), time.Now()
+				for time.Since(began) < wait {
+					if err := p.wait(t.Context(), news, false); err != nil {
+						t.Fatal(err)
+					}
+					polls++
+					since := time.Since(last)
+					if shortest := firstPoll * 9 / 10; since < shortest || since > lastPoll*11/10 {
+						t.Fatalf("a poll %v after the one before", since)
+					}
+					last = time.Now()
+				}
+				most := int(wait/(firstPoll*9/10)) + 1
+				interval := lastPoll
+				if news {
+					interval = newsPoll
+				}
+				// A pause that still grows is at least 0.09 of what passed, which is so less than 110 times on the way to the interval.
+				most = min(most, int(wait/(interval*9/10))+1+110)
+				if polls > most {
+					t.Errorf("%d polls in %v (news %v), want at most %d", polls, wait, news, most)
+				}
+			})
+		}
+	}
+}
+
+// What a deployment of one stack asks while it waits, counted at the wire.
+func TestDeployPolls(t *testing.T) {
+	server := cfntest.New(cfntest.Options{Speed: 4})
+	defer server.Close()
+	server.Bootstrap("us-east-1", 30)
+	d := &Deployer{Config: server.Config("us-east-1"), Assembly: writeApp(t, 1, 1)}
+	began := time.Now()
+	deployed(t, d, "deployed")
+	most := int(time.Since(began)/(firstPoll*9/10)) + 1
+	calls := server.Calls()
+	events, sets := count(calls, "DescribeStackEvents"), count(calls, "DescribeChangeSet")
+	if events < 2 || sets < 1 || events+sets > most+1 {
+		t.Errorf("%d polls of events and %d of the change set in %v, want at most %d", events, sets, time.Since(began), most+1)
+	}
+	if n := count(calls, "DescribeStacks"); n > 2 { // what there is at first, and the outputs
+		t.Errorf("%d listings of stacks", n)
 	}
 }
