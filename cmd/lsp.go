@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
 
 	"github.com/spf13/cobra"
@@ -30,6 +31,7 @@ It reads files and runs nothing: no Node, no network, no code of the project. On
 			}
 			defer closeLog()
 			debug.SetGCPercent(lspGCPercent)
+			runtime.GOMAXPROCS(max(lspThreads, runtime.GOMAXPROCS(0)))
 			out := t.Stdout
 			if out == os.Stdout { // nothing but the protocol may reach it
 				os.Stdout = os.Stderr
@@ -64,6 +66,10 @@ It reads files and runs nothing: no Node, no network, no code of the project. On
 // lspGCPercent is how much garbage may pile up beside what is kept: a server lives as long as its editor, beside its
 // other servers.
 const lspGCPercent = 50
+
+// lspThreads are how many goroutines run at once at least. On two cores the one that works and the collector would have both,
+// and what the editor says would lie in the pipe until one of them has had its 10 ms; threads the system gives their turn at once.
+const lspThreads = 4
 
 var errEditorGone = errors.New("the editor's process has ended")
 

@@ -42,6 +42,7 @@ const tokenSize = 5
 type coloured struct {
 	id   int
 	data []uint32
+	file *interp.File // that they are of
 }
 
 func (c *call) semanticTokens(p *protocol.SemanticTokensParams) (any, error) {
@@ -49,8 +50,8 @@ func (c *call) semanticTokens(p *protocol.SemanticTokensParams) (any, error) {
 	if a == nil {
 		return nil, nil
 	}
-	data := c.tokens(a, 0, len(a.file.Statements))
-	return encodedTokens(c.server.colours.keep(a.doc.path, data), data), nil
+	now := c.colours(a)
+	return encodedTokens(now.id, now.data), nil
 }
 
 func (c *call) semanticTokensDelta(p *protocol.SemanticTokensDeltaParams) (any, error) {
@@ -58,9 +59,9 @@ func (c *call) semanticTokensDelta(p *protocol.SemanticTokensDeltaParams) (any, 
 	if a == nil {
 		return nil, nil
 	}
-	data := c.tokens(a, 0, len(a.file.Statements))
 	before := c.server.colours[a.doc.path]
-	id := c.server.colours.keep(a.doc.path, data)
+	now := c.colours(a)
+	id, data := now.id, now.data
 	if before.data == nil || strconv.Itoa(before.id) != p.PreviousResultID {
 		return encodedTokens(id, data), nil
 	}
@@ -87,16 +88,41 @@ func (c *call) semanticTokensRange(p *protocol.SemanticTokensRangeParams) (any, 
 	}
 	first := max(0, a.file.StatementAt(int(p.Range.Start.Line)+1))
 	end := min(len(a.file.Statements), a.file.StatementAt(int(min(p.Range.End.Line, 1<<30))+1)+1)
-	return encodedTokens(0, c.tokens(a, first, max(first, end))), nil
+	return encodedTokens(0, tokensIn(c.tokens(a, first, max(first, end)), p.Range)), nil
 }
 
-// colours are by path. Only the worker touches them.
-type colours map[string]coloured
+// tokensIn are the tokens of which a part lies in a range.
+func tokensIn(data []uint32, area protocol.Range) []uint32 {
+	kept := []uint32{}
+	var at, last protocol.Position // of the token, and of the last one kept
+	for ; len(data) > 0; data = data[tokenSize:] {
+		if data[0] > 0 {
+			at.Character = 0
+		}
+		at.Line, at.Character = at.Line+data[0], at.Character+data[1]
+		from, to := area.Start, area.End
+		if at.Line < from.Line || at.Line == from.Line && at.Character+data[2] <= from.Character ||
+			at.Line > to.Line || at.Line == to.Line && at.Character >= to.Character {
+			continue
+		}
+		character := at.Character
+		if at.Line == last.Line {
+			character -= last.Character
+		}
+		kept = append(append(kept, at.Line-last.Line, character), data[2:tokenSize]...)
+		last = at
+	}
+	return kept
+}
 
-func (all colours) keep(path string, data []uint32) int {
-	id := all[path].id + 1
-	all[path] = coloured{id, data}
-	return id
+// colours are the tokens of a file, and remembers them.
+func (c *call) colours(a *analysis) coloured {
+	now := c.server.colours[a.doc.path]
+	if now.file != a.file {
+		now = coloured{now.id + 1, c.tokens(a, 0, len(a.file.Statements)), a.file}
+		c.server.colours[a.doc.path] = now
+	}
+	return now
 }
 
 // encodedTokens is what protocol.SemanticTokens would become, without a detour for each of 50,000 numbers.

@@ -53,9 +53,9 @@ type Server struct {
 	done    chan struct{} // closed when Serve ends
 	workers sync.WaitGroup
 	lists   completionLists
-	colours colours
-	asked   atomic.Int64 // requests of the server's own
-	working sync.Map     // token of a progress that is shown -> context.CancelCauseFunc
+	colours map[string]coloured // by path; only the worker touches them
+	asked   atomic.Int64        // requests of the server's own
+	working sync.Map            // token of a progress that is shown -> context.CancelCauseFunc
 }
 
 // client is what the editor said of itself.
@@ -83,7 +83,7 @@ func New(opts Options) *Server {
 	}
 	s := &Server{
 		opts: opts, current: newSnapshot(opts), running: map[string]context.CancelFunc{}, answered: map[string]bool{}, timers: map[string]*time.Timer{},
-		colours: colours{}, queue: make(chan func(), 1024), resting: make(chan func(), 1024), done: make(chan struct{}),
+		colours: map[string]coloured{}, queue: make(chan func(), 1024), resting: make(chan func(), 1024), done: make(chan struct{}),
 	}
 	return s
 }

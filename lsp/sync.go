@@ -66,7 +66,15 @@ func (s *Server) didClose(p *protocol.DidCloseTextDocumentParams) error {
 		delete(s.timers, path)
 	}
 	s.mu.Unlock()
-	s.enqueueResting(func() { delete(s.colours, path) })
+	s.enqueueResting(func() { // a closed file may be large, and is read again when another loads it
+		delete(s.colours, path)
+		s.mu.Lock()
+		current := s.current
+		s.mu.Unlock()
+		if current.open[path] == nil {
+			delete(current.latest, path)
+		}
+	})
 	if s.client.pulls {
 		return nil
 	}

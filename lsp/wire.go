@@ -96,40 +96,52 @@ type writer struct {
 	out io.Writer
 }
 
-func (w *writer) frame(body []byte) error {
+// copiedBytes is up to which length parts are put together to be written at once; a long one is not copied.
+const copiedBytes = 8 << 10
+
+// frame writes a body that is given in parts.
+func (w *writer) frame(parts ...[]byte) error {
+	length := 0
+	for _, part := range parts {
+		length += len(part)
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	var b bytes.Buffer
-	b.Grow(len(body) + 32)
-	fmt.Fprintf(&b, "Content-Length: %d\r\n\r\n", len(body))
-	b.Write(body)
-	_, err := w.out.Write(b.Bytes())
+	head := fmt.Appendf(make([]byte, 0, 64+min(length, copiedBytes)), "Content-Length: %d\r\n\r\n", length)
+	for _, part := range parts {
+		if len(part) <= copiedBytes {
+			head = append(head, part...)
+			continue
+		}
+		if _, err := w.out.Write(head); err != nil {
+			return err
+		}
+		if _, err := w.out.Write(part); err != nil {
+			return err
+		}
+		head = head[:0]
+	}
+	_, err := w.out.Write(head)
 	return err
 }
 
 // reply answers a request.
 func (w *writer) reply(id json.RawMessage, result any, err error) {
-	var b bytes.Buffer
-	b.WriteString(`{"jsonrpc":"2.0","id":`)
-	b.Write(id)
+	kind := `,"result":`
+	var body []byte
 	if err == nil {
-		var body []byte
-		if body, err = encode(result); err == nil {
-			b.WriteString(`,"result":`)
-			b.Write(body)
-		}
+		body, err = encode(result)
 	}
 	if err != nil {
 		var known *wireError
 		if !errors.As(err, &known) {
 			known = &wireError{codeInternal, err.Error()}
 		}
-		body, _ := json.Marshal(known)
-		b.WriteString(`,"error":`)
-		b.Write(body)
+		kind = `,"error":`
+		body, _ = json.Marshal(known)
 	}
-	b.WriteByte('}')
-	_ = w.frame(b.Bytes()) // a client that is gone is noticed by the reader
+	// A client that is gone is noticed by the reader.
+	_ = w.frame([]byte(`{"jsonrpc":"2.0","id":`), id, []byte(kind), body, []byte("}"))
 }
 
 // notify sends a notification.
