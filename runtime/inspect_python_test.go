@@ -113,6 +113,7 @@ func (d *dap) stopped(pause time.Duration) string {
 
 // TestPythonDebugger follows a Python function from its first line, over its timeout and a save.
 func TestPythonDebugger(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	if exec.Command("python3", "-c", "import debugpy").Run() != nil {
 		t.Skip("skipped: debugpy cannot be imported (python3 -m pip install debugpy)")
 	}

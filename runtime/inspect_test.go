@@ -278,6 +278,7 @@ export const handler = async (event: { queryStringParameters?: { exit?: string }
 
 // TestDebugger follows a function as an editor does: from its first line, over its timeout, a save and its end.
 func TestDebugger(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	f := nodeFunction("web/Notes", "src/notes.handler")
 	f.Timeout = 1
 	p := inspecting(t, map[string]string{"src/notes.ts": debugged,
@@ -479,6 +480,7 @@ func TestDebuggerGuard(t *testing.T) {
 // TestDebuggerInLiveMode stops an invocation of AWS until Lambda gives it up: that is said before, the caller gets an error in
 // time, and the code goes on for whoever looks at it.
 func TestDebuggerInLiveMode(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	relay := proxy.NewRelay(proxy.RelayOptions{Profile: proxy.ProfileFast})
 	front := httptest.NewServer(relay)
 	defer front.Close()
@@ -541,6 +543,7 @@ func TestDebuggerInLiveMode(t *testing.T) {
 // TestUnseenDebugger runs a program whose debugger comes to the process by itself: its time does not count, and where it is
 // is said.
 func TestUnseenDebugger(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for _, tool := range []string{"sh", "curl"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("skipped: %s is not installed", tool)
