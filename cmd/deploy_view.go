@@ -197,14 +197,20 @@ func (v *humanView) Deployed(s deploySummary) {
 	any := func(outcomes ...cfn.Outcome) bool {
 		return slices.ContainsFunc(s.Stacks, func(d deployedStack) bool { return slices.Contains(outcomes, cfn.Outcome(d.Outcome)) })
 	}
-	how := v.green.Sprint("Deployed")
+	swapped := 0
+	for _, stack := range s.Stacks {
+		swapped += stack.Swapped
+	}
+	how, at := v.green.Sprint("Deployed"), "to"
 	switch {
 	case any(cfn.Failed, cfn.Skipped):
 		how = v.red.Sprint("Not deployed:")
 	case any(cfn.Submitted):
 		how = v.yellow.Sprint("Submitted")
+	case swapped > 0 && !any(cfn.Deployed):
+		how, at = v.green.Sprint("Swapped")+" "+count(swapped, "function")+" of", "in"
 	}
-	fmt.Fprintf(&b, "%s %s, stage %s, to %s in %s\n", how, v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), s.Region, seconds(s.Seconds))
+	fmt.Fprintf(&b, "%s %s, stage %s, %s %s in %s\n", how, v.bold.Sprint(s.App), v.bold.Sprint(s.Stage), at, s.Region, seconds(s.Seconds))
 	width := 0
 	for _, stack := range s.Stacks {
 		width = max(width, len(stack.Name))
