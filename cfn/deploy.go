@@ -837,12 +837,20 @@ func (d *Deployer) Status(ctx context.Context, stacks []*Stack, wait bool) (stat
 		states[i].Stack = s
 		there := run.there[run.env.region(s)+"/"+s.Name]
 		if there == nil {
+			if wait {
+				d.over(s, Absent)
+			}
 			continue
 		}
 		states[i].Status, states[i].Reason, states[i].Outputs = string(there.StackStatus), aws.ToString(there.StackStatusReason), outputsOf(there)
-		if !wait || ended(states[i].Status) || states[i].Status == "REVIEW_IN_PROGRESS" {
+		if !wait {
 			continue
 		}
+		if ended(states[i].Status) || states[i].Status == "REVIEW_IN_PROGRESS" {
+			d.report(Progress{Kind: ProgressStack, Stack: s, Status: "UNCHANGED"})
+			continue
+		}
+		d.report(Progress{Kind: ProgressStack, Stack: s, Status: states[i].Status})
 		group.Go(func() {
 			client, err := run.env.cloudformation(ctx, s)
 			if err != nil {

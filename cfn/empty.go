@@ -117,8 +117,9 @@ func (r *deployment) empty(ctx context.Context, s *Stack, buckets []owned) error
 				tell("EMPTY_FAILED", "")
 				return fmt.Errorf("empty bucket %s: %w", b.name, err)
 			}
-			n := e.gone.Load()
-			tell("EMPTY_COMPLETE", map[bool]string{true: "it was", false: fmt.Sprintf("objects and versions deleted: %d", n)}[n == 0])
+			if n := e.gone.Load(); n > 0 {
+				tell("EMPTY_COMPLETE", fmt.Sprintf("objects and versions deleted: %d", n))
+			}
 			return nil
 		})
 	}
