@@ -340,3 +340,16 @@ func (m *Manifest) functionOf(s *Stack, logicalID string) *Function {
 	}
 	return nil
 }
+
+// isIn says whether a function of the manifest is the one with its logical id in a stack, which may be nested: then the manifest
+// only names the stack at the top, and the code tells those of two nested stacks apart.
+func (m *Manifest) isIn(f Function, s *Stack, properties map[string]any) bool {
+	if f.Stack == s.ID {
+		return true
+	}
+	top := s
+	for top.Parent != nil {
+		top = top.Parent
+	}
+	return f.Stack == top.ID && usesCode(&Resource{Properties: properties}, f.Bundle.Key())
+}

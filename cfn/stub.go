@@ -142,7 +142,7 @@ func (s *stubbing) stack(stack *Stack) (*stubbed, error) {
 	became := map[string]string{} // logical id of a function → hash of what it is now
 	for _, f := range s.follow.m.Functions {
 		r := object(resources[f.LogicalID])
-		if f.Stack != stack.ID || !f.Live || r == nil {
+		if !f.Live || r["Type"] != typeFunction || !s.follow.m.isIn(f, stack, object(r["Properties"])) {
 			continue
 		}
 		p := object(r["Properties"])

@@ -142,6 +142,7 @@ type work struct {
 	id, verb   string // CREATE, UPDATE, DELETE
 	begin, end time.Time
 	fails      string
+	undo       func() // of a nested stack that was updated
 }
 
 // execute plans the creation or update of a stack from the moment start and says when it is over and whether it went well.
@@ -181,8 +182,8 @@ func (s *Server) execute(st *stack, t *template, params map[string]string, start
 		}
 		w.end = begin.Add(s.real(s.options.Duration(st.name, id, r.Type)))
 		w.fails = s.fails[strings.ToLower(w.verb)+" "+st.known()+"/"+id]
-		if r.Type == "AWS::CloudFormation::Stack" && w.verb == "CREATE" {
-			w.end, w.fails = s.nest(st, c, id, begin)
+		if r.Type == "AWS::CloudFormation::Stack" {
+			w.end, w.fails, w.undo = s.nest(st, c, id, begin)
 		}
 		ends[id] = w.end
 		works = append(works, w)
@@ -316,6 +317,9 @@ func (s *Server) rollBack(st *stack, c scope, verb string, done []*work, at time
 		}
 		if w.verb == "UPDATE" {
 			st.plan(end, func() {
+				if w.undo != nil {
+					w.undo()
+				}
 				s.event(st, w.id, c.physical(w.id), c.t.Resources[w.id].Type, "UPDATE_COMPLETE", "")
 			})
 			continue
@@ -475,20 +479,32 @@ func (s *Server) importer(st *stack, export string) string {
 }
 
 // nest plans a nested stack and gives the end and failure of its resource.
-func (s *Server) nest(st *stack, c scope, id string, begin time.Time) (time.Time, string) {
+func (s *Server) nest(st *stack, c scope, id string, begin time.Time) (end time.Time, fails string, undo func()) {
 	r := c.t.Resources[id]
 	body, fail := s.fetch(c.text(r.Properties["TemplateURL"]))
 	if fail != nil {
-		return begin, fail.Message
+		return begin, fail.Message, nil
 	}
 	t, fail := parseTemplate(body)
 	if fail != nil {
-		return begin, fail.Message
+		return begin, fail.Message, nil
 	}
-	child := s.newStack(st.name+"-"+id+"-"+st.serial, st.region)
-	child.alias = st.known() + "-" + id
-	child.parent, child.body, child.token, child.status = st.arn, body, st.token, "CREATE_IN_PROGRESS"
-	st.nested[id] = child.arn
+	word, done := "CREATE", "created"
+	child := s.byARN(st.nested[id])
+	if child == nil {
+		child = s.newStack(st.name+"-"+id+"-"+st.serial, st.region)
+		child.alias = st.known() + "-" + id
+		child.parent = st.arn
+		child.status = "CREATE_IN_PROGRESS"
+		st.nested[id] = child.arn
+	} else {
+		word, done = "UPDATE", "updated"
+		was := *child
+		child.previous = &was
+		child.status = "UPDATE_IN_PROGRESS"
+		undo = func() { child.body, child.outputs = was.body, was.outputs }
+	}
+	child.body, child.token = body, st.token
 	params := map[string]string{}
 	given, _ := r.Properties["Parameters"].(map[string]any)
 	for name, p := range t.Parameters {
@@ -497,10 +513,10 @@ func (s *Server) nest(st *stack, c scope, id string, begin time.Time) (time.Time
 			params[name] = c.text(v)
 		}
 	}
-	child.plan(begin, func() { s.set(child, "CREATE_IN_PROGRESS", "") })
+	child.plan(begin, func() { s.set(child, word+"_IN_PROGRESS", "") })
 	end, ok := s.execute(child, t, params, begin)
 	if !ok {
-		return end, "Embedded stack " + child.arn + " was not successfully created: a resource of it failed. "
+		return end, "Embedded stack " + child.arn + " was not successfully " + done + ": a resource of it failed. ", undo
 	}
-	return end, ""
+	return end, "", undo
 }
