@@ -5,9 +5,8 @@ package cloud
 
 import (
 	"bytes"
-	"crypto/md5"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -26,8 +25,17 @@ type object struct {
 	File     string
 	Size     int64
 	Hash     []byte
+	Parts    int // it was uploaded in; 0: in one
 	Metadata map[string]string
 	Modified time.Time
+}
+
+// etag is how S3 names the content: of an upload in parts, the sum of their sums and how many there were.
+func (one *object) etag() string {
+	if one.Parts > 0 {
+		return fmt.Sprintf(`"%x-%d"`, one.Hash, one.Parts)
+	}
+	return gofakes3.FormatETag(one.Hash)
 }
 
 // objects is the storage of all buckets.
@@ -49,16 +57,21 @@ func openObjects(c *Cloud, dir string) (*objects, error) {
 	o := &objects{cloud: c, dir: dir}
 	used := map[string]bool{}
 	err := c.db.Update(func(tx *bbolt.Tx) error {
-		b, err := tx.CreateBucketIfNotExists(objectsBucket)
-		if err != nil {
-			return err
+		for _, name := range [][]byte{objectsBucket, partsBucket} {
+			b, err := tx.CreateBucketIfNotExists(name)
+			if err != nil {
+				return err
+			}
+			if err := b.ForEach(func(_, data []byte) error {
+				var one object
+				err := json.Unmarshal(data, &one)
+				used[one.File] = true
+				return err
+			}); err != nil {
+				return err
+			}
 		}
-		return b.ForEach(func(_, data []byte) error {
-			var one object
-			err := json.Unmarshal(data, &one)
-			used[one.File] = true
-			return err
-		})
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -151,7 +164,7 @@ func (o *objects) ListBucket(name string, prefix *gofakes3.Prefix, page gofakes3
 			if err := json.Unmarshal(data, &one); err != nil {
 				return err
 			}
-			out.Add(&gofakes3.Content{Key: key, LastModified: gofakes3.NewContentTime(one.Modified), ETag: gofakes3.FormatETag(one.Hash), Size: one.Size, StorageClass: gofakes3.StorageStandard})
+			out.Add(&gofakes3.Content{Key: key, LastModified: gofakes3.NewContentTime(one.Modified), ETag: one.etag(), Size: one.Size, StorageClass: gofakes3.StorageStandard})
 		}
 		return nil
 	})
@@ -212,23 +225,13 @@ func (o *objects) PutObject(bucket, key string, meta map[string]string, input io
 	if err := o.there(bucket); err != nil {
 		return none, err
 	}
-	file, err := os.CreateTemp(o.dir, "")
+	one, err := o.store(input, size)
 	if err != nil {
 		return none, err
 	}
-	hash := md5.New()
-	n, err := io.Copy(io.MultiWriter(file, hash), input)
-	err = errors.Join(err, file.Close())
-	if err == nil && n != size {
-		err = gofakes3.ErrIncompleteBody
-	}
-	if err != nil {
-		os.Remove(file.Name())
-		return none, err
-	}
-	one := object{File: filepath.Base(file.Name()), Size: n, Hash: hash.Sum(nil), Metadata: meta, Modified: time.Now()}
-	if err := o.replace(bucket, key, &one, conditions); err != nil {
-		os.Remove(file.Name())
+	one.Metadata = meta
+	if err := o.replace(bucket, key, one, conditions); err != nil {
+		os.Remove(filepath.Join(o.dir, one.File))
 		return none, err
 	}
 	return none, nil
@@ -243,12 +246,11 @@ func (o *objects) replace(bucket, key string, one *object, conditions *gofakes3.
 		return err
 	}
 	if conditions != nil {
-		info := &gofakes3.ConditionalObjectInfo{Exists: before != nil}
-		if before != nil {
-			info.Hash = before.Hash
-		}
-		if err := gofakes3.CheckPutConditions(conditions, info); err != nil {
-			return err
+		switch {
+		case conditions.IfNoneMatch != nil && before != nil, conditions.IfMatch != nil && before != nil && !sameETag(*conditions.IfMatch, before.etag()):
+			return gofakes3.ErrorMessage(gofakes3.ErrPreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+		case conditions.IfMatch != nil && before == nil:
+			return gofakes3.KeyNotFound(key)
 		}
 	}
 	err = o.cloud.db.Update(func(tx *bbolt.Tx) error {
@@ -283,6 +285,21 @@ func (o *objects) DeleteMulti(bucket string, keys ...string) (out gofakes3.Multi
 	return out, nil
 }
 
-func (o *objects) CopyObject(fromBucket, from, toBucket, to string, meta map[string]string) (gofakes3.CopyObjectResult, error) {
-	return gofakes3.CopyObject(o, fromBucket, from, toBucket, to, meta)
+// CopyObject gives the copy the sum of its content, whatever that of the source is.
+func (o *objects) CopyObject(fromBucket, from, toBucket, to string, meta map[string]string) (out gofakes3.CopyObjectResult, err error) {
+	source, err := o.GetObject(fromBucket, from, nil)
+	if err != nil {
+		return out, err
+	}
+	defer source.Contents.Close()
+	one, err := o.store(source.Contents, source.Size)
+	if err != nil {
+		return out, err
+	}
+	one.Metadata = meta
+	if err := o.replace(toBucket, to, one, nil); err != nil {
+		os.Remove(filepath.Join(o.dir, one.File))
+		return out, err
+	}
+	return gofakes3.CopyObjectResult{ETag: one.etag(), LastModified: gofakes3.NewContentTime(one.Modified)}, nil
 }

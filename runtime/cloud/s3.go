@@ -3,17 +3,22 @@ package cloud
 // S3 in front of its storage: what is there, who may, presigned URLs, and notifications.
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/johannesboyne/gofakes3"
 
 	"sst/runtime/queues"
 )
@@ -72,7 +77,40 @@ func (c *Cloud) serveS3(w http.ResponseWriter, r *http.Request, req *call) {
 		return
 	}
 	answer := &statusWriter{ResponseWriter: w, status: http.StatusOK, sums: r.Header.Get("X-Amz-Checksum-Mode") != "" || r.Method == http.MethodPut}
+	switch found, err := c.objects.find(bucket, key); {
+	case key == "" || r.Method != http.MethodGet && r.Method != http.MethodHead || query.Has("uploadId"):
+		if query.Has("partNumber") && from != "" {
+			c.copyPart(answer, r, req, bucket, key, from)
+			return
+		}
+		if from != "" && from == bucket+"/"+key && !strings.EqualFold(r.Header.Get("X-Amz-Metadata-Directive"), "REPLACE") {
+			req.refuse(w, &Error{Code: "InvalidRequest", Message: "This copy request is illegal because it is trying to copy an object to itself without changing the object's metadata, storage class, website redirect location or encryption attributes."})
+			return
+		}
+	case err == nil && found != nil:
+		if status := conditionOf(r.Header, found); status == http.StatusNotModified {
+			w.Header().Set("ETag", found.etag())
+			w.WriteHeader(status)
+			return
+		} else if status != 0 {
+			req.refuse(w, &Error{Status: status, Code: "PreconditionFailed", Message: "At least one of the pre-conditions you specified did not hold"})
+			return
+		}
+		for _, name := range []string{"If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since"} {
+			r.Header.Del(name)
+		}
+		answer.etag = found.etag()
+	}
+	for _, name := range carried { // the library keeps what begins with X-Amz-
+		if value := r.Header.Get(name); value != "" && r.Method != http.MethodGet && r.Method != http.MethodHead {
+			r.Header.Set(carrier+name, value)
+		}
+	}
 	c.s3.ServeHTTP(answer, r)
+	if !answer.written {
+		answer.WriteHeader(answer.status)
+		answer.ResponseWriter.Write(answer.held)
+	}
 	if answer.status >= 300 || key == "" {
 		return
 	}
@@ -118,9 +156,6 @@ func s3Name(r *http.Request, bucket, key string, query url.Values) string {
 	case r.Method == http.MethodGet, r.Method == http.MethodHead:
 		return "GetObject"
 	case r.Method == http.MethodPut, r.Method == http.MethodPost && (query.Has("uploads") || query.Has("uploadId")):
-		if query.Has("partNumber") && r.Header.Get("X-Amz-Copy-Source") != "" {
-			return "" // UploadPartCopy
-		}
 		return "PutObject"
 	case r.Method == http.MethodDelete:
 		return "DeleteObject"
@@ -132,10 +167,104 @@ type statusWriter struct {
 	http.ResponseWriter
 	status int
 	sums   bool // checksums are wanted
+	etag   string
+
+	written bool // the header is
+	late    bool // it waits for the body, which names the error
+	held    []byte
+}
+
+// carried are headers of an object that the library would drop; they are kept behind carrier.
+var carried = []string{"Cache-Control", "Content-Language", "Expires"}
+
+const carrier = "X-Amz-Sst-"
+
+func sameETag(wanted, etag string) bool {
+	return wanted == "*" || strings.Trim(wanted, `"`) == strings.Trim(etag, `"`)
+}
+
+// conditionOf is the status of a read whose conditions do not hold; 0 when they do.
+func conditionOf(h http.Header, one *object) int {
+	modified := one.Modified.Truncate(time.Second)
+	if wanted := h.Get("If-Match"); wanted != "" {
+		if !sameETag(wanted, one.etag()) {
+			return http.StatusPreconditionFailed
+		}
+	} else if at, err := http.ParseTime(h.Get("If-Unmodified-Since")); err == nil && modified.After(at) {
+		return http.StatusPreconditionFailed
+	}
+	if wanted := h.Get("If-None-Match"); wanted != "" {
+		if sameETag(wanted, one.etag()) {
+			return http.StatusNotModified
+		}
+	} else if at, err := http.ParseTime(h.Get("If-Modified-Since")); err == nil && !modified.After(at) {
+		return http.StatusNotModified
+	}
+	return 0
+}
+
+// copyPart answers UploadPartCopy.
+func (c *Cloud) copyPart(w http.ResponseWriter, r *http.Request, req *call, bucket, key, from string) {
+	fail := func(err error) {
+		var known *gofakes3.ErrorResponse
+		var code gofakes3.ErrorCode
+		switch {
+		case errors.As(err, &known):
+			err = &Error{Status: known.Code.Status(), Code: string(known.Code), Message: known.Message}
+		case errors.As(err, &code):
+			err = &Error{Status: code.Status(), Code: string(code), Message: string(code)}
+		}
+		req.refuse(w, err)
+	}
+	fromBucket, fromKey, _ := strings.Cut(from, "/")
+	var wanted *gofakes3.ObjectRangeRequest
+	if text := r.Header.Get("X-Amz-Copy-Source-Range"); text != "" {
+		var first, last int64
+		if n, err := fmt.Sscanf(text, "bytes=%d-%d", &first, &last); n != 2 || err != nil || last < first {
+			fail(&Error{Code: "InvalidArgument", Message: "The x-amz-copy-source-range value must be of the form bytes=first-last where first and last are the zero-based offsets of the first and last bytes to copy"})
+			return
+		}
+		wanted = &gofakes3.ObjectRangeRequest{Start: first, End: last}
+	}
+	source, err := c.objects.GetObject(fromBucket, fromKey, wanted)
+	if err != nil {
+		fail(err)
+		return
+	}
+	defer source.Contents.Close()
+	size := source.Size
+	if source.Range != nil {
+		size = source.Range.Length
+	}
+	number, err := strconv.Atoi(r.URL.Query().Get("partNumber"))
+	if err != nil || number < 1 || number > 10000 {
+		fail(&Error{Code: "InvalidArgument", Message: "Part number must be an integer between 1 and 10000, inclusive"})
+		return
+	}
+	etag, err := c.objects.UploadPart(bucket, key, gofakes3.UploadID(r.URL.Query().Get("uploadId")), number, size, source.Contents)
+	if err != nil {
+		fail(err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<CopyPartResult><ETag>%s</ETag><LastModified>%s</LastModified></CopyPartResult>", escape(etag), time.Now().UTC().Format(time.RFC3339))
 }
 
 func (w *statusWriter) WriteHeader(status int) {
-	w.status = status
+	if status == http.StatusInternalServerError && !w.late { // the library's for each error that it does not name
+		w.status, w.late = status, true
+		return
+	}
+	w.status, w.written = status, true
+	if w.etag != "" {
+		w.Header().Set("ETag", w.etag)
+	}
+	for _, name := range carried {
+		if value := w.Header().Get(carrier + name); value != "" {
+			w.Header().Set(name, value)
+			w.Header().Del(carrier + name)
+		}
+	}
 	if !w.sums || status == http.StatusPartialContent { // they are those of the whole object
 		for name := range w.Header() {
 			if strings.HasPrefix(name, "X-Amz-Checksum-") {
@@ -144,6 +273,24 @@ func (w *statusWriter) WriteHeader(status int) {
 		}
 	}
 	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *statusWriter) Write(data []byte) (int, error) {
+	if w.late && !w.written {
+		if w.held = append(w.held, data...); !bytes.Contains(w.held, []byte("</Code>")) {
+			return len(data), nil
+		}
+		if bytes.Contains(w.held, []byte("<Code>"+errTooSmall)) {
+			w.status = http.StatusBadRequest
+		}
+		w.WriteHeader(w.status)
+		_, err := w.ResponseWriter.Write(w.held)
+		return len(data), err
+	}
+	if !w.written {
+		w.WriteHeader(http.StatusOK)
+	}
+	return w.ResponseWriter.Write(data)
 }
 
 func (w *statusWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
@@ -156,7 +303,7 @@ func (c *Cloud) changed(bucket, key, event string) {
 	}
 	change := fields{"key": key, "eventName": event}
 	if one, err := c.objects.find(bucket, key); err == nil && one != nil {
-		change["size"], change["eTag"] = one.Size, hex.EncodeToString(one.Hash)
+		change["size"], change["eTag"] = one.Size, strings.Trim(one.etag(), `"`)
 	}
 	body, err := json.Marshal(change)
 	if err == nil {
