@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,9 +30,7 @@ It reads files and runs nothing: no Node, no network, no code of the project. On
 				return err
 			}
 			defer closeLog()
-			debug.SetGCPercent(lspStartGCPercent)
-			started := time.AfterFunc(lspStart, func() { debug.SetGCPercent(lspGCPercent) })
-			defer started.Stop()
+			debug.SetGCPercent(lspGCPercent)
 			runtime.GOMAXPROCS(max(lspThreads, runtime.GOMAXPROCS(0)))
 			out := t.Stdout
 			if out == os.Stdout { // nothing but the protocol may reach it
@@ -67,12 +64,8 @@ It reads files and runs nothing: no Node, no network, no code of the project. On
 }
 
 // lspGCPercent is how much garbage may pile up beside what is kept: a server lives as long as its editor, beside its
-// other servers. At the start nothing is garbage yet, and collecting took a fifth of the time to the first completion.
-const (
-	lspGCPercent      = 50
-	lspStartGCPercent = 150
-	lspStart          = 5 * time.Second
-)
+// other servers.
+const lspGCPercent = 50
 
 // lspThreads are how many goroutines run at once at least. On two cores the one that works and the collector would have both,
 // and what the editor says would lie in the pipe until one of them has had its 10 ms; threads the system gives their turn at once.
