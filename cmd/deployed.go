@@ -39,6 +39,12 @@ func (t *tool) deployedFunction(ctx context.Context, name string) (*deployedFunc
 	for _, f := range asm.Manifest.Functions {
 		known.Functions = append(known.Functions, struct{ ID, Name, Handler string }{f.ID, f.Name, f.Handler})
 	}
+	known.Schedules = map[string]string{}
+	for _, trigger := range asm.Manifest.Triggers {
+		if trigger.Type == "cron" {
+			known.Schedules[trigger.ID] = trigger.Function
+		}
+	}
 	id, isSource, err := known.find(name)
 	if err != nil {
 		return nil, err

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -139,6 +140,8 @@ type running struct {
 	} `json:"functions"`
 	Sources []struct{ ID, Type string } `json:"sources"`
 	Sites   []string                    `json:"sites"` // ids of static sites
+	// Schedules are the ids of what runs a function by the clock, with the function's.
+	Schedules map[string]string `json:"schedules"`
 }
 
 const startFirst = "Run `sst start` in another terminal."
@@ -252,6 +255,16 @@ func (r *running) find(name string) (id string, isSource bool, err error) {
 	case len(same) > 1:
 		return "", false, problemf("Name one of "+strings.Join(same, ", ")+".", "%d sources are called %s", len(same), name)
 	}
+	for _, schedule := range slices.Sorted(maps.Keys(r.Schedules)) {
+		cron := strings.TrimSuffix(schedule, "/Schedule") // what an sst.Cron calls its own
+		if _, last, _ := cutLast(cron); cron == name || last == name {
+			same = append(same, r.Schedules[schedule])
+		}
+	}
+	if same = slices.Compact(slices.Sorted(slices.Values(same))); len(same) == 1 {
+		return same[0], false, nil
+	}
+	same = nil
 	// A Cron, Job or consumer by the name it has in stacks.star, whose function has a name below it.
 	for _, fn := range r.Functions {
 		if at := "/" + fn.ID + "/"; strings.HasSuffix(at, "/"+name+"/") || strings.HasPrefix(at, "/"+name+"/") || !two && strings.Contains(at, "/"+name+"/") {

@@ -503,7 +503,8 @@ type startFile struct {
 	Cloud     string            `json:"cloud,omitempty"` // base URL of the local cloud
 	Functions []startFunction   `json:"functions"`
 	Sources   []startSource     `json:"sources"`
-	Sites     []string          `json:"sites,omitempty"` // ids of static sites
+	Sites     []string          `json:"sites,omitempty"`     // ids of static sites
+	Schedules map[string]string `json:"schedules,omitempty"` // ids of what runs a function by the clock, with the function's
 }
 
 // startSource is something that `sst invoke` brings messages to.
@@ -545,6 +546,14 @@ func (s *Server) writeStart(a *app) error {
 	}
 	for _, site := range a.sites {
 		file.Sites = append(file.Sites, site.ID)
+	}
+	for _, trigger := range a.triggers {
+		if trigger.Type == "cron" {
+			if file.Schedules == nil {
+				file.Schedules = map[string]string{}
+			}
+			file.Schedules[trigger.ID] = trigger.Function
+		}
 	}
 	file.Sources = append([]startSource{}, s.network.list()...)
 	slices.SortFunc(file.Functions, func(a, b startFunction) int { return strings.Compare(a.ID, b.ID) })
