@@ -205,10 +205,8 @@ func (e *emptying) delete(ctx context.Context, batch []types.ObjectIdentifier) e
 		if batch = again; len(batch) == 0 {
 			return nil
 		}
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(pause):
+		if err := sleep(ctx, pause); err != nil {
+			return err
 		}
 	}
 }

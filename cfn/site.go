@@ -166,28 +166,20 @@ func (n *deployedNames) stack(s *Stack) (*deployedStack, error) {
 	config := n.d.Config.Copy()
 	config.Region = n.region(s)
 	client := cloudformation.NewFromConfig(config)
-	there := &deployedStack{ids: map[string]string{}, outputs: map[string]string{}}
-	out, err := client.DescribeStacks(n.ctx, &cloudformation.DescribeStacksInput{StackName: &name})
-	switch {
-	case code(err) == "ValidationError" && strings.Contains(message(err), "does not exist"):
+	found, err := describe(n.ctx, client, name)
+	if err != nil {
+		return nil, err
+	}
+	if found == nil {
 		return nil, &NotTold{fmt.Sprintf("stack %s is not deployed", name), "sst deploy deploys it."}
-	case err != nil:
-		return nil, fmt.Errorf("outputs of stack %s: %w", name, err)
 	}
-	for _, stack := range out.Stacks {
-		for _, output := range stack.Outputs {
-			there.outputs[aws.ToString(output.OutputKey)] = aws.ToString(output.OutputValue)
-		}
+	resources, err := listResources(n.ctx, client, s, found)
+	if err != nil {
+		return nil, err
 	}
-	pages := cloudformation.NewListStackResourcesPaginator(client, &cloudformation.ListStackResourcesInput{StackName: &name})
-	for pages.HasMorePages() {
-		page, err := pages.NextPage(n.ctx)
-		if err != nil {
-			return nil, fmt.Errorf("resources of stack %s: %w", name, err)
-		}
-		for _, r := range page.StackResourceSummaries {
-			there.ids[aws.ToString(r.LogicalResourceId)] = aws.ToString(r.PhysicalResourceId)
-		}
+	there := &deployedStack{ids: map[string]string{}, outputs: outputsOf(found)}
+	for _, r := range resources {
+		there.ids[aws.ToString(r.LogicalResourceId)] = aws.ToString(r.PhysicalResourceId)
 	}
 	n.stacks[s] = there
 	return there, nil

@@ -294,26 +294,37 @@ func cutLast(path string) (before, last string, found bool) {
 	return path[:i], path[i+1:], true
 }
 
+// ask sends a request of our own to the running start, and gives an answer that is no refusal; refused begins what is said of one.
+// The caller closes its body.
+func (r *running) ask(ctx context.Context, method, path string, body io.Reader, refused string) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, r.Lambda+path, body)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+r.Token)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil, problemf(startFirst, "the running sst start does not answer: %v", err)
+	}
+	if res.StatusCode != http.StatusOK {
+		defer res.Body.Close()
+		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
+		return nil, problemf("", "%s: %s", refused, bytes.TrimSpace(text))
+	}
+	return res, nil
+}
+
 // send brings a message to a source and prints what happens to it, until it is dealt with.
 func (t *tool) send(ctx context.Context, there *running, d runtime.Delivery) error {
 	body, err := json.Marshal(d)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, there.Lambda+"/sst/deliver", bytes.NewReader(body))
+	res, err := there.ask(ctx, http.MethodPost, "/sst/deliver", bytes.NewReader(body), "nothing was sent to "+d.Source)
 	if err != nil {
 		return err
 	}
-	req.Header.Set("Authorization", "Bearer "+there.Token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return problemf(startFirst, "the running sst start does not answer: %v", err)
-	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return problemf("", "nothing was sent to %s: %s", d.Source, bytes.TrimSpace(text))
-	}
 	lines := json.NewDecoder(res.Body)
 	for {
 		var line runtime.DeliveryLine
@@ -336,20 +347,11 @@ func (t *tool) send(ctx context.Context, there *running, d runtime.Delivery) err
 // logs are the lines that a function of the running start has printed behind a number.
 func (r *running) logs(ctx context.Context, id string, after int) ([]runtime.LogLine, error) {
 	query := url.Values{"function": {id}, "after": {strconv.Itoa(after)}}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Lambda+"/sst/logs?"+query.Encode(), nil)
+	res, err := r.ask(ctx, http.MethodGet, "/sst/logs?"+query.Encode(), nil, "the running sst start gives no log")
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+r.Token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, problemf(startFirst, "the running sst start does not answer: %v", err)
-	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return nil, problemf("", "the running sst start gives no log: %s", bytes.TrimSpace(text))
-	}
 	var lines []runtime.LogLine
 	for each := json.NewDecoder(res.Body); ; {
 		var line runtime.LogLine

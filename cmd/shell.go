@@ -1,12 +1,10 @@
 package cmd
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/url"
@@ -93,20 +91,11 @@ func (t *tool) localSurroundings(ctx context.Context, p *project, there *running
 		}
 		of = id
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, there.Lambda+serve.EnvironmentPath+"?of="+url.QueryEscape(of), nil)
+	res, err := there.ask(ctx, http.MethodGet, serve.EnvironmentPath+"?of="+url.QueryEscape(of), nil, "the running sst start")
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Authorization", "Bearer "+there.Token)
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, problemf(startFirst, "the running sst start does not answer: %v", err)
-	}
 	defer res.Body.Close()
-	if res.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(io.LimitReader(res.Body, 4096))
-		return nil, problemf("", "the running sst start: %s", bytes.TrimSpace(text))
-	}
 	var about serve.Environment
 	if err := json.NewDecoder(res.Body).Decode(&about); err != nil {
 		return nil, fmt.Errorf("environment of the running sst start: %w", err)
